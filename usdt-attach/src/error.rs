@@ -175,6 +175,16 @@ impl Error {
         Error::new(ErrorKind::NoMatch, format!("{target} has no probes"))
     }
 
+    /// Creates an [`ErrorKind::NoMatch`]: no probe matched these globs while the target ran. Without
+    /// globs, it had no probes.
+    pub fn never_matched(globs: &str) -> Error {
+        let message = match globs {
+            "" => "the target had no probes until the end".to_owned(),
+            globs => format!("no probe matched {globs} until the end"),
+        };
+        Error::new(ErrorKind::NoMatch, message)
+    }
+
     /// Creates an [`ErrorKind::Unsupported`]: this machine lacks something, and no newer kernel
     /// would add it.
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {

@@ -8,10 +8,10 @@ use std::error::Error as _;
 use std::sync::Arc;
 use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::discover::{Probe, ScannedObject};
+use usdt_attach::discover::{Probe, ScannedObject, check_proc};
 use usdt_attach::error::{ErrorKind, Escaped};
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
-use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
+use usdt_attach::kernel::detect::{self, Features, PidNamespaceSupport, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 
 /// The result of a check.
@@ -59,6 +59,12 @@ pub(crate) fn machine() -> Vec<Finding> {
     );
     out.push(ok("kernel", kernel));
     out.extend(kernel_features(&features));
+    // Only a problem is worth a line.
+    out.extend(
+        check_proc()
+            .err()
+            .map(|error| finding("proc", State::Degraded, error.to_string(), error.hint())),
+    );
     out.push(bcc());
     out.extend(mounts());
     out
@@ -88,7 +94,10 @@ fn privileges() -> Vec<Finding> {
         .filter(|capability| !own.has(capability.number))
         .map(|capability| format!("{} (to {})", capability.name, capability.purpose))
         .collect();
-    let mut out = vec![if missing.is_empty() {
+    let mut out = vec![if own.is_in_user_namespace() {
+        let detail = "in a user namespace, whose capabilities do not permit BPF";
+        finding("privileges", State::Missing, detail, Some(own.hint()))
+    } else if missing.is_empty() {
         ok("privileges", "all needed capabilities are present")
     } else {
         let detail = format!("without {}", missing.join(", "));
@@ -203,6 +212,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         NopOptimization::Nop5 => ok("sites", "hits on five-byte NOPs are calls, not traps"),
         NopOptimization::Nop10 => ok("sites", "hits on ten-byte NOPs are calls, not traps"),
     });
+    out.push(pid_namespace(features.pid_namespace));
     let exec = KernelFeature {
         check: "exec",
         present: "new processes are reported by the kernel",
@@ -212,6 +222,34 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     };
     out.push(exec.finding(features.exec_events));
     out
+}
+
+/// Describes the PID namespace of this process: whose numbers the process ids are.
+fn pid_namespace(support: PidNamespaceSupport) -> Finding {
+    const CHECK: &str = "PID namespace";
+    match support {
+        PidNamespaceSupport::Initial => ok(CHECK, "that of the host"),
+        PidNamespaceSupport::Own { inode, traces_nested: true } => ok(
+            CHECK,
+            format!(
+                "pid:[{inode}]: process ids are those of this namespace, and processes outside it are left out"
+            ),
+        ),
+        PidNamespaceSupport::Own { inode, traces_nested: false } => finding(
+            CHECK,
+            State::Degraded,
+            format!(
+                "pid:[{inode}]: processes outside this namespace and those of nested namespaces are left out"
+            ),
+            Some("use Linux 5.10 or later with CONFIG_DEBUG_INFO_BTF"),
+        ),
+        PidNamespaceSupport::Unsupported => finding(
+            CHECK,
+            State::Missing,
+            "not that of the host, and the kernel cannot translate process ids",
+            Some("use Linux 5.7 or later, or run in the PID namespace of the host"),
+        ),
+    }
 }
 
 /// A kernel feature and how `doctor` reports it.

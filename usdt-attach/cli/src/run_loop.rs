@@ -1,6 +1,7 @@
 //! Runs sessions and writes their events and totals to an output, until a signal, a time limit or
 //! the end of the target.
 
+use crate::commands::waiting::check_matched;
 use crate::signals::Signals;
 use cli_common::{say, warn};
 use std::io;
@@ -118,6 +119,7 @@ pub(crate) fn run(
             write_error = report(&event_loop, output, false)?;
         }
     }
+    check_matched(&event_loop)?;
     if write_error.is_none() {
         write_error = report(&event_loop, output, true)?;
     }

@@ -5,6 +5,7 @@ mod files;
 mod outputs;
 mod spans;
 
+pub(crate) use files::Traced;
 pub use outputs::CommandLine;
 
 use self::files::{attach_groups, is_refusal, retry};
@@ -26,7 +27,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::{ObjectId, ScannedObject};
-use usdt_attach::error::Result;
+use usdt_attach::error::{Error, Result};
+use usdt_attach::kernel::ProcessTree;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -74,13 +76,28 @@ pub struct Settings {
     /// The processes of a target that names them one by one. The exporter ends when all of them
     /// have ended. `None` for a target that may get new processes.
     pub processes: Option<Vec<ProcessHandle>>,
+    /// The processes with the children that they fork, which are traced as well. `None` traces no
+    /// children.
+    pub children: Option<ProcessTree>,
     /// The files of the target and their probes, from [`Target::resolve`].
     pub found: Vec<ScannedObject>,
     /// Whether to accept globs that match no probe of `found`, because files with these probes may
     /// be run later.
     pub wait_for_probes: bool,
+    /// Whether [`Exporter::run`] fails if nothing was ever attached to.
+    pub must_match: bool,
     /// The time after which the exporter ends; `None` runs it until it is stopped.
     pub duration: Option<Duration>,
+}
+
+impl Settings {
+    /// Returns true if the target names its processes and all of them have exited.
+    fn has_ended(&self) -> Result<bool> {
+        if let Some(children) = &self.children {
+            return Ok(children.processes()?.is_empty());
+        }
+        Ok(self.processes.as_ref().is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)))
+    }
 }
 
 /// How often events are drained while there are some.
@@ -121,8 +138,10 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     command_line: CommandLine::default(),
 ///     target,
 ///     processes: resolved.processes,
+///     children: resolved.children,
 ///     found: resolved.objects,
 ///     wait_for_probes: true,
+///     must_match: false,
 ///     duration: None,
 /// };
 /// let mut report = |message: String| eprintln!("{message}");
@@ -139,8 +158,9 @@ pub struct Exporter<'a> {
     backend: &'a dyn Backend,
     report: &'a mut dyn FnMut(String),
     jobs: Vec<Job>,
-    /// `None` if the target is a command, which cannot get new files to trace.
-    follower: Option<Follower>,
+    follower: Follower,
+    /// True once something was attached to.
+    has_attached: bool,
     event_receiver: Receiver<Event>,
     event_sender: Sender<Event>,
     endpoint: Option<Endpoint>,
@@ -173,16 +193,16 @@ impl<'a> Exporter<'a> {
         report: &'a mut dyn FnMut(String),
     ) -> Result<Exporter<'a>> {
         let (event_sender, event_receiver) = channel();
-        let follower = match &settings.target {
-            Target::Command(_) => None,
-            target => Some(Follower::new(target, &settings.found)),
-        };
+        let children = settings.children.as_ref();
+        let mut follower = Follower::with_children(&settings.target, &settings.found, children);
+        follower.add_command(settings.processes.as_deref().unwrap_or_default(), true);
         let mut exporter = Exporter {
             settings,
             backend,
             report,
             jobs: Vec::new(),
             follower,
+            has_attached: false,
             event_receiver,
             event_sender,
             endpoint: None,
@@ -197,6 +217,7 @@ impl<'a> Exporter<'a> {
         let config = exporter.settings.config.clone();
         exporter.apply_entries(&config)?;
         exporter.close_unselected();
+        exporter.has_attached = exporter.sites() > 0;
         // Last, so that a client that gets an answer can rely on the probes being attached.
         exporter.heartbeat.beat();
         exporter.open_outputs()?;
@@ -224,6 +245,7 @@ impl<'a> Exporter<'a> {
     fn apply_entries(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
             cgroup: self.settings.target.cgroup().map(Into::into),
+            children: self.settings.children.clone(),
             max_series: config.limits.series,
             buffer_bytes: config.limits.buffer,
             max_open_spans: config.limits.open_spans,
@@ -241,15 +263,14 @@ impl<'a> Exporter<'a> {
             let comes_and_goes = self.settings.target.has_changing_files();
             let mut last_error = None;
             for files in attach_groups(&self.settings.target, &self.settings.found) {
-                let processes = self.settings.processes.as_deref();
-                let result = job.attach(files, processes, self.backend, self.report);
-                match (result, &mut self.follower) {
+                let traced = Traced::of(&self.settings, &self.follower, files);
+                match job.attach(files, &traced, self.backend, self.report) {
                     // One of several files must not keep the exporter from the others.
-                    (Err(error), Some(follower)) if comes_and_goes && !is_refusal(&error) => {
-                        retry(follower, files, &error, self.report);
+                    Err(error) if comes_and_goes && !is_refusal(&error) => {
+                        retry(&mut self.follower, files, &error, self.report);
                         last_error = Some(error);
                     }
-                    (result, _) => result?,
+                    result => result?,
                 }
             }
             if let Some(error) = last_error
@@ -317,8 +338,7 @@ impl<'a> Exporter<'a> {
             }
             if last_liveness_check.elapsed() >= LIVENESS_INTERVAL {
                 last_liveness_check = Instant::now();
-                let processes = self.settings.processes.as_ref();
-                if processes.is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)) {
+                if self.settings.has_ended()? {
                     break;
                 }
             }
@@ -334,9 +354,10 @@ impl<'a> Exporter<'a> {
             true => IDLE_INTERVAL,
             false => NO_SPANS_INTERVAL,
         };
-        if let Some(follower) = &self.follower {
-            // A file that has just begun to run is attached to within this time.
-            timeout = timeout.min(follower.next_poll_in().max(BUSY_INTERVAL));
+        // A file that has just begun to run is attached to within this time.
+        timeout = timeout.min(self.follower.next_poll_in().max(BUSY_INTERVAL));
+        if self.follower.stops() {
+            timeout = BUSY_INTERVAL;
         }
         match self.settings.duration {
             Some(duration) => timeout.min(duration.max(BUSY_INTERVAL)),
@@ -346,6 +367,7 @@ impl<'a> Exporter<'a> {
 
     /// Detaches, and sends what is left.
     fn finish(mut self) -> Result<Summary> {
+        self.follower.release_processes();
         Job::stop_all(&mut self.jobs);
         while self.drain()? {}
         self.discard_processes(|_| false);
@@ -360,6 +382,10 @@ impl<'a> Exporter<'a> {
                     "the collector does not answer: {unsent} requests were not sent before the exporter stopped"
                 ));
             }
+        }
+        if self.settings.must_match && !self.has_attached {
+            let globs = self.jobs.iter().flat_map(Job::globs).map(|glob| format!("`{glob}`"));
+            return Err(Error::never_matched(&globs.collect::<Vec<_>>().join(", ")));
         }
         self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
     }

@@ -5,18 +5,19 @@
 //! must not decrease.
 
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
+use crate::exporter::Traced;
 use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
 use crate::span::{Pairing, tells_parents};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, Selected, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::kernel::ProcessTree;
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
 
@@ -31,10 +32,12 @@ pub(crate) enum Entry {
     Spans(Vec<Span>),
 }
 
-/// The cgroup that a job traces, and its limits.
+/// The cgroup or the processes that a job traces, and its limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scope {
     pub(crate) cgroup: Option<PathBuf>,
+    /// The processes of the target with the children that they fork, if these are traced.
+    pub(crate) children: Option<ProcessTree>,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
     /// The size of the event buffer of each session with spans; a power of two.
@@ -85,6 +88,7 @@ impl Job {
     pub(crate) fn new(entry: Entry, scope: &Scope) -> Result<Job> {
         let mut options = Options {
             cgroup: scope.cgroup.clone(),
+            children: scope.children.clone(),
             entries: scope.max_series,
             ..Options::default()
         };
@@ -155,7 +159,7 @@ impl Job {
     pub(crate) fn attach(
         &mut self,
         found: &[ScannedObject],
-        processes: Option<&[ProcessHandle]>,
+        traced: &Traced<'_>,
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
@@ -168,9 +172,14 @@ impl Job {
         if self.pairing.is_some() {
             add_goroutine_creations(&mut selected, found);
         }
+        // With children, programs look processes up in the kernel's tree, not by their ids.
+        let processes = traced.processes.filter(|_| self.options.children.is_none());
         let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
         let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
-        match Plan::new(&selected, &Options { pids, ..self.options.clone() }) {
+        match Plan::new(
+            &selected,
+            &Options { pids, executables: traced.executables.clone(), ..self.options.clone() },
+        ) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
                 let objects = plan.objects().iter().map(PlannedObject::id).collect();
@@ -186,6 +195,12 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// See [`Session::trace_executable`].
+    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+        let mut sessions = self.sessions.iter().map(|attached| &attached.session);
+        sessions.try_for_each(|session| session.trace_executable(address))
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.

@@ -2,11 +2,12 @@
 
 use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::capabilities::add_hint;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
-    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup,
+    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, pid_namespace, run_time,
+    uprobe_warmup,
 };
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Plan, TableEntry};
@@ -42,6 +43,12 @@ impl<C: Compiler> KernelBackend<C> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
         let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
+        features.pid_namespace = pid_namespace::own()?;
+        if plan.executables.is_some() && features.executable.is_none() {
+            return Err(Error::unsupported(
+                "this kernel does not tell programs which file a process runs: it has no BTF",
+            ));
+        }
         let mut maps = Maps::create(plan, features.transport)?;
         // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
@@ -81,6 +88,8 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
                 preemption: plan.records().then(detect::preemption_functions).flatten(),
                 task: plan.records().then(detect::task_struct_offsets).flatten(),
                 sleepable: plan.faults_in() && detect::sleepable(method),
+                pid_namespace: None,
+                executable: plan.executables.as_ref().and_then(|_| detect::executable_offsets()),
             }
         }
     }
@@ -136,6 +145,10 @@ impl Attachment for KernelAttachment {
             total.run_time_ns += run_time_ns;
         }
         Ok(total)
+    }
+
+    fn trace_executable(&self, address: u64) -> Result<()> {
+        self.maps.trace_executable(address)
     }
 
     fn detach(&mut self) {

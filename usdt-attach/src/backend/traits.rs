@@ -71,6 +71,15 @@ pub trait Attachment: fmt::Debug + Send {
     ///
     /// Fails when the kernel does not report on the programs.
     fn program_stats(&self) -> Result<ProgramStats>;
+    /// Also takes hits of processes that run this executable, given by the address of its inode in
+    /// the kernel, if the plan is limited to executables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel rejects it.
+    fn trace_executable(&self, _address: u64) -> Result<()> {
+        Ok(())
+    }
     /// Detaches. Records that are already in the buffer can still be read.
     fn detach(&mut self);
     /// Closes the descriptors of the programs, which only [`Attachment::program_stats`] needs.

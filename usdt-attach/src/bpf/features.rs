@@ -21,6 +21,12 @@ pub(crate) struct KernelFeatures {
     /// The program may sleep, so it can bring a string into memory (Linux 6.0; for `uprobe_multi`
     /// links 6.6). Otherwise a string that is not in memory is unreadable.
     pub sleepable: bool,
+    /// The PID namespace whose ids programs use. `None` in the initial one, whose ids need no
+    /// translation.
+    pub pid_namespace: Option<PidNamespace>,
+    /// Offsets for finding the executable of the running process. `None` before Linux 5.11 and
+    /// without BTF, and if the plan does not ask for it.
+    pub executable: Option<ExecutableOffsets>,
 }
 
 /// How records get from programs to the reader.
@@ -40,6 +46,17 @@ pub(crate) struct PreemptionFunctions {
     pub enable: u32,
 }
 
+/// Byte offsets of the fields that lead from the running thread to the inode of its executable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecutableOffsets {
+    /// `mm` in `task_struct`.
+    pub mm: i16,
+    /// `exe_file` in `mm_struct`.
+    pub file: i16,
+    /// `f_inode` in `file`.
+    pub inode: i16,
+}
+
 /// Byte offsets of fields in the kernel's `task_struct`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskStructOffsets {
@@ -49,4 +66,34 @@ pub(crate) struct TaskStructOffsets {
     pub pid: i16,
     /// The process id, 32 bits.
     pub tgid: i16,
+}
+
+/// A PID namespace other than the initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PidNamespace {
+    /// Device of `/proc/self/ns/pid`, in the kernel's encoding (`dev_t`).
+    pub device: u32,
+    /// Inode of `/proc/self/ns/pid`.
+    pub inode: u32,
+    /// How to find the ids of a process of a nested namespace, for which
+    /// `bpf_get_ns_current_pid_tgid` fails. `None` without BTF and before Linux 5.10.
+    pub nested: Option<NestedIds>,
+}
+
+/// Where the kernel keeps the ids of a process in each of its PID namespaces: `struct pid` has an
+/// array of `struct upid`, from the initial namespace to that of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NestedIds {
+    /// Depth of this process's namespace below the initial one, at least 1.
+    pub level: i32,
+    /// Byte offset of the thread's `struct pid *` in `task_struct`.
+    pub thread_pid: i32,
+    /// Byte offset of the pointer to the first thread of the process in `task_struct`.
+    pub group_leader: i32,
+    /// Byte offset of the namespace's depth in `struct pid`.
+    pub pid_level: i32,
+    /// Byte offset of the `struct upid` of this process's namespace in `struct pid`.
+    pub upid: i32,
+    /// Byte offset of the inode in `struct pid_namespace`.
+    pub inode: i32,
 }

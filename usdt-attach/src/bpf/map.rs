@@ -81,6 +81,27 @@ impl Map {
         unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop) }
     }
 
+    /// Sets the value of a key that exists. Returns false if there is no such key. Fails as
+    /// [`Map::update`] does.
+    pub(crate) fn replace(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        /// `BPF_EXIST`.
+        const EXIST: u64 = 2;
+        let fits = value.len() == self.shape.value as usize && !is_per_cpu(self.shape.kind);
+        self.check(key, fits)?;
+        let mut attributes =
+            uapi::MapElem { flags: EXIST, ..self.element(key, pointer(value.as_ptr())) };
+        // SAFETY: the key and the value have the sizes of the map and outlive the call.
+        was_found(unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes) })
+    }
+
+    /// Removes a key. Returns false if there is no such key.
+    pub(crate) fn delete(&self, key: &[u8]) -> io::Result<bool> {
+        self.check(key, true)?;
+        let mut attributes = self.element(key, 0);
+        // SAFETY: the key has the size of the map's keys and outlives the call.
+        was_found(unsafe { bpf(uapi::BPF_MAP_DELETE_ELEM, &mut attributes) })
+    }
+
     /// Reads the value of a key; for a per-CPU map, one value for each possible CPU. Each value is
     /// rounded up to 8 bytes. Returns false if there is no such key.
     pub(crate) fn lookup(&self, key: &[u8], values: &mut [u64]) -> io::Result<bool> {

@@ -25,24 +25,19 @@ pub(crate) struct MapFds {
     pub nested: i32,
     /// `BPF_MAP_TYPE_CGROUP_ARRAY` with the traced cgroup.
     pub cgroup: i32,
+    /// Hash of the processes to trace, if their children are followed; its keys are process ids.
+    pub processes: i32,
+    /// Hash of the inodes of the traced executables, by their addresses in the kernel.
+    pub executables: i32,
 }
 
 impl MapFds {
     /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds {
-            events,
-            wakeup,
-            counters,
-            control,
-            rates,
-            table,
-            zero,
-            starts,
-            nested,
-            cgroup,
-        } = *self;
-        let all = [events, wakeup, counters, control, rates, table, zero, starts, nested, cgroup];
+        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, .. } = *self;
+        let all = [events, wakeup, counters, control, rates, table, zero, starts];
+        let others = [self.nested, self.cgroup, self.processes, self.executables];
+        let all = [&all[..], &others].concat();
         fd >= 0 && all.contains(&fd)
     }
 }
@@ -62,6 +57,8 @@ pub(crate) enum Counter {
     Unmatched,
     /// `Counts::too_deep`
     TooDeep,
+    /// `Counts::outside`
+    Outside,
 }
 
 impl Counter {

@@ -14,7 +14,10 @@ pub(crate) mod ring_format;
 pub(crate) mod syscall;
 pub(crate) mod uapi;
 
-pub(crate) use features::{KernelFeatures, PreemptionFunctions, TaskStructOffsets, Transport};
+pub(crate) use features::{
+    ExecutableOffsets, KernelFeatures, NestedIds, PidNamespace, PreemptionFunctions,
+    TaskStructOffsets, Transport,
+};
 pub(crate) use map::{Map, Shape};
 pub(crate) use map_fds::{Counter, MapFds};
 pub(crate) use program::Program;

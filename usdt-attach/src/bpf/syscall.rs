@@ -10,7 +10,7 @@ use super::memlock::retry_with_raised_memlock;
 use super::uapi::{self, LinkCreatePerfEvent, LinkCreateUprobeMulti, PerfEventAttr, ProgLoad};
 use std::ffi::{CStr, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Number of tries of `BPF_PROG_LOAD` that a signal may interrupt (`EAGAIN`), as in libbpf.
 const LOAD_ATTEMPTS: usize = 5;
@@ -67,13 +67,26 @@ pub(super) fn object_name(name: &CStr) -> [u8; 16] {
     out
 }
 
+/// Options for loading a program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LoadOptions {
+    /// `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links, 0 for perf events.
+    pub(crate) attach_type: u32,
+    /// Flags, such as `BPF_F_SLEEPABLE`.
+    pub(crate) flags: u32,
+    /// The function of the kernel to attach to, as a type id in BTF; 0 for other programs.
+    pub(crate) attach_btf_id: u32,
+}
+
 /// Loads a program. The verifier writes its log to `log`, unless that is empty.
+///
+/// `at` is the attach type, and the function of the kernel to attach to, by its type id in BTF; 0 if
+/// programs of this type need none.
 pub(crate) fn prog_load(
     kind: u32,
     name: &CStr,
     code: &[Insn],
-    attach_type: u32,
-    flags: u32,
+    options: LoadOptions,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let code: Vec<[u8; 8]> = code.iter().map(|one| one.to_bytes()).collect();
@@ -84,8 +97,9 @@ pub(crate) fn prog_load(
         insns: pointer(code.as_ptr()),
         license: pointer(LICENSE.as_ptr()),
         prog_name: object_name(name),
-        prog_flags: flags,
-        expected_attach_type: attach_type,
+        prog_flags: options.flags,
+        expected_attach_type: options.attach_type,
+        attach_btf_id: options.attach_btf_id,
         ..ProgLoad::default()
     };
     if !log.is_empty() {
@@ -116,6 +130,35 @@ pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::R
     };
     // SAFETY: the name is NUL-terminated and outlives the call.
     unsafe { bpf_fd(uapi::BPF_RAW_TRACEPOINT_OPEN, &mut attributes) }
+}
+
+/// Runs a raw tracepoint program in the context of the calling thread, and returns its result (Linux
+/// 5.10).
+pub(crate) fn run_tracepoint_program(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut attributes =
+        uapi::ProgTestRun { prog_fd: number(program), ..uapi::ProgTestRun::default() };
+    // SAFETY: the sizes of all buffers are zero, so the kernel follows no pointers.
+    unsafe { bpf(uapi::BPF_PROG_TEST_RUN, &mut attributes)? };
+    Ok(attributes.retval)
+}
+
+/// Returns a descriptor from which the output of an iterator over the main thread of a process is
+/// read (Linux 6.1).
+pub(crate) fn iterate_task(program: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
+    let tasks = uapi::IterTasks { tid: pid, ..uapi::IterTasks::default() };
+    let mut attributes = uapi::LinkCreateIter {
+        prog_fd: number(program),
+        attach_type: uapi::BPF_TRACE_ITER,
+        iter_info: pointer(&raw const tasks),
+        iter_info_len: size_of::<uapi::IterTasks>() as u32,
+        ..uapi::LinkCreateIter::default()
+    };
+    // SAFETY: `iter_info` has `iter_info_len` bytes and outlives the call.
+    let link = unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }?;
+    let mut attributes =
+        uapi::IterCreate { link_fd: number(link.as_fd()), ..uapi::IterCreate::default() };
+    // SAFETY: there are no pointers. The descriptor keeps the link.
+    unsafe { bpf_fd(uapi::BPF_ITER_CREATE, &mut attributes) }
 }
 
 /// Links a program to a perf event, with an attach cookie (Linux 5.15).

@@ -12,12 +12,15 @@ use std::mem::offset_of;
 pub(crate) const BPF_MAP_CREATE: u32 = 0;
 pub(crate) const BPF_MAP_LOOKUP_ELEM: u32 = 1;
 pub(crate) const BPF_MAP_UPDATE_ELEM: u32 = 2;
+pub(crate) const BPF_MAP_DELETE_ELEM: u32 = 3;
 pub(crate) const BPF_MAP_GET_NEXT_KEY: u32 = 4;
 pub(crate) const BPF_PROG_LOAD: u32 = 5;
+pub(crate) const BPF_PROG_TEST_RUN: u32 = 10;
 pub(crate) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 pub(crate) const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
 pub(crate) const BPF_LINK_CREATE: u32 = 28;
 pub(crate) const BPF_ENABLE_STATS: u32 = 32;
+pub(crate) const BPF_ITER_CREATE: u32 = 33;
 pub(crate) const BPF_MAP_TYPE_HASH: u32 = 1;
 pub(crate) const BPF_MAP_TYPE_ARRAY: u32 = 2;
 pub(crate) const BPF_MAP_TYPE_PERCPU_HASH: u32 = 5;
@@ -33,6 +36,8 @@ pub(crate) const BPF_PROG_TYPE_KPROBE: u32 = 2;
 /// Flag of programs that may sleep.
 pub(crate) const BPF_F_SLEEPABLE: u32 = 1 << 4;
 pub(crate) const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+pub(crate) const BPF_PROG_TYPE_TRACING: u32 = 26;
+pub(crate) const BPF_TRACE_ITER: u32 = 28;
 pub(crate) const BPF_PERF_EVENT: u32 = 41;
 pub(crate) const BPF_TRACE_UPROBE_MULTI: u32 = 48;
 pub(crate) const BPF_STATS_RUN_TIME: u32 = 0;
@@ -169,6 +174,48 @@ const _: () = {
     assert!(offset_of!(ProgLoad, padding_148) == 148);
 };
 
+/// `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProgTestRun {
+    pub(crate) prog_fd: u32,
+    pub(crate) retval: u32,
+    pub(crate) data_size_in: u32,
+    pub(crate) data_size_out: u32,
+    pub(crate) data_in: u64,
+    pub(crate) data_out: u64,
+    pub(crate) repeat: u32,
+    pub(crate) duration: u32,
+    pub(crate) ctx_size_in: u32,
+    pub(crate) ctx_size_out: u32,
+    pub(crate) ctx_in: u64,
+    pub(crate) ctx_out: u64,
+    pub(crate) flags: u32,
+    pub(crate) cpu: u32,
+    pub(crate) batch_size: u32,
+    pub(crate) padding_76: [u8; 4],
+}
+
+const _: () = {
+    assert!(size_of::<ProgTestRun>() == 80);
+    assert!(offset_of!(ProgTestRun, prog_fd) == 0);
+    assert!(offset_of!(ProgTestRun, retval) == 4);
+    assert!(offset_of!(ProgTestRun, data_size_in) == 8);
+    assert!(offset_of!(ProgTestRun, data_size_out) == 12);
+    assert!(offset_of!(ProgTestRun, data_in) == 16);
+    assert!(offset_of!(ProgTestRun, data_out) == 24);
+    assert!(offset_of!(ProgTestRun, repeat) == 32);
+    assert!(offset_of!(ProgTestRun, duration) == 36);
+    assert!(offset_of!(ProgTestRun, ctx_size_in) == 40);
+    assert!(offset_of!(ProgTestRun, ctx_size_out) == 44);
+    assert!(offset_of!(ProgTestRun, ctx_in) == 48);
+    assert!(offset_of!(ProgTestRun, ctx_out) == 56);
+    assert!(offset_of!(ProgTestRun, flags) == 64);
+    assert!(offset_of!(ProgTestRun, cpu) == 68);
+    assert!(offset_of!(ProgTestRun, batch_size) == 72);
+    assert!(offset_of!(ProgTestRun, padding_76) == 76);
+};
+
 /// `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -255,6 +302,60 @@ const _: () = {
     assert!(offset_of!(LinkCreateUprobeMulti, uprobe_multi_flags) == 52);
     assert!(offset_of!(LinkCreateUprobeMulti, uprobe_multi_pid) == 56);
     assert!(offset_of!(LinkCreateUprobeMulti, padding_60) == 60);
+};
+
+/// `BPF_LINK_CREATE` for `BPF_TRACE_ITER`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkCreateIter {
+    pub(crate) prog_fd: u32,
+    pub(crate) target_fd: u32,
+    pub(crate) attach_type: u32,
+    pub(crate) flags: u32,
+    pub(crate) iter_info: u64,
+    pub(crate) iter_info_len: u32,
+    pub(crate) padding_28: [u8; 4],
+}
+
+const _: () = {
+    assert!(size_of::<LinkCreateIter>() == 32);
+    assert!(offset_of!(LinkCreateIter, prog_fd) == 0);
+    assert!(offset_of!(LinkCreateIter, target_fd) == 4);
+    assert!(offset_of!(LinkCreateIter, attach_type) == 8);
+    assert!(offset_of!(LinkCreateIter, flags) == 12);
+    assert!(offset_of!(LinkCreateIter, iter_info) == 16);
+    assert!(offset_of!(LinkCreateIter, iter_info_len) == 24);
+    assert!(offset_of!(LinkCreateIter, padding_28) == 28);
+};
+
+/// The tasks that an iterator of `BPF_LINK_CREATE` visits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IterTasks {
+    pub(crate) tid: u32,
+    pub(crate) pid: u32,
+    pub(crate) pid_fd: u32,
+}
+
+const _: () = {
+    assert!(size_of::<IterTasks>() == 12);
+    assert!(offset_of!(IterTasks, tid) == 0);
+    assert!(offset_of!(IterTasks, pid) == 4);
+    assert!(offset_of!(IterTasks, pid_fd) == 8);
+};
+
+/// `BPF_ITER_CREATE`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IterCreate {
+    pub(crate) link_fd: u32,
+    pub(crate) flags: u32,
+}
+
+const _: () = {
+    assert!(size_of::<IterCreate>() == 8);
+    assert!(offset_of!(IterCreate, link_fd) == 0);
+    assert!(offset_of!(IterCreate, flags) == 4);
 };
 
 /// `BPF_ENABLE_STATS`.

@@ -1,7 +1,8 @@
 //! Scanning the whole host: each file is read once, no matter how many processes map it.
 
+use super::kernel_inode::mapped_ids;
 use super::mounts::Mounts;
-use super::process::{self, FileMapping, Opened};
+use super::process::{self, FileMapping, MappedIds, Opened};
 use super::{ObjectId, Scan, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Warning, WarningKind};
 use crate::parallel;
@@ -46,8 +47,10 @@ pub(crate) fn scan_host(threads: NonZero<usize>) -> crate::Result<Scan> {
     let Candidates { files, foreign, mut skipped } = candidates(&pids, threads);
     let scanned = Mutex::new((Kept::default(), Vec::new()));
     parallel::for_each(files, threads.get(), SCAN_THREAD, |file| {
-        let result = scan_candidate(&file, &mounts);
+        let mut warnings = Vec::new();
+        let result = scan_candidate(&file, &mounts, &mut |warning| warnings.push(warning));
         let mut scanned = scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        scanned.1.extend(warnings);
         match result {
             Ok(Some(object)) => scanned.0.add(object),
             Ok(None) => {}
@@ -131,6 +134,10 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectI
             // The process has exited, or was never scanned because it belongs to another user.
             other => other.unwrap_or_default(),
         };
+        // On overlayfs, a process may map another file than the one that is opened now.
+        if let Some(ids) = mapped_ids(pid) {
+            live.extend(ids.into_iter().map(|(_, id)| id).filter(|id| wanted.contains(id)));
+        }
         for mapping in mappings.files {
             // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
             // the inode is compared.
@@ -213,14 +220,21 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> Candidates {
 /// # Errors
 ///
 /// Why the file cannot be read.
-fn scan_candidate(candidate: &Candidate, mounts: &Mounts) -> Result<Option<ScannedObject>, String> {
+fn scan_candidate(
+    candidate: &Candidate,
+    mounts: &Mounts,
+    on_warning: &mut dyn FnMut(String),
+) -> Result<Option<ScannedObject>, String> {
     let mut reason = None;
     for (pid, mapping) in &candidate.mappings {
         match process::open(*pid, mapping, mounts) {
             Opened::Object(Ok(object)) => {
+                let warning = MappedIds::of(*pid).replaced(&object, Some(mapping.start()));
                 let mut found = scan_object(object).map_err(|error| format!("{error:#}"))?;
                 found.pids = candidate.pids.as_slice().into();
-                return Ok((!found.probes.is_empty()).then_some(found));
+                let has_probes = !found.probes.is_empty();
+                warning.filter(|_| has_probes).into_iter().for_each(on_warning);
+                return Ok(has_probes.then_some(found));
             }
             Opened::Object(Err(error)) => reason = Some(format!("{error:#}")),
             Opened::Skipped(why) => reason = Some(why.message(mapping.path())),

@@ -10,7 +10,9 @@ mod catalog;
 mod file_bytes;
 mod functions;
 mod host;
+pub(crate) mod kernel_inode;
 mod known;
+mod linker;
 mod mounts;
 mod new_files;
 mod notes;
@@ -29,13 +31,14 @@ pub use functions::{RuntimeEntries, add_function_entries, runtime_entries};
 pub(crate) use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
+pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
 pub(crate) use notes::{EnumLabels, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;
-pub use process_state::no_process;
+pub use process_state::{check_proc, namespace_ids, no_process};
 pub use schema_file::SchemaFile;
 
 use crate::error::{Result, Warning, WarningKind};
@@ -106,15 +109,16 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Scan> {
-    scan_process_with(pid, &Mounts::new())
+    scan_process_with(pid, &Mounts::new(), &[])
 }
 
-/// As [`scan_process`], with the mount tables of a scan of several processes.
-pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts) -> Result<Scan> {
+/// As [`scan_process`], with the mount tables of a scan of several processes, and the files that it
+/// has read, which are not read again.
+pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts, read: &[ScannedObject]) -> Result<Scan> {
     let mut scan = Scan::default();
     let (mut errors, mut skipped) = (Vec::new(), Vec::new());
     process::for_each_object(pid, mounts, &mut HashSet::new(), &mut |visited| match visited {
-        Visited::Object { object, .. } => match object.and_then(scan_object) {
+        Visited::Object { object, .. } => match object.and_then(|one| scan_unread(one, read)) {
             Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
             Err(error) => errors.push(error),
         },
@@ -132,6 +136,14 @@ pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts) -> Result<Scan> {
     }
     scan.add_skipped(errors.iter().map(|error| format!("{error:#}")));
     Ok(scan)
+}
+
+/// Scans a file, unless it is one of those that are read.
+fn scan_unread(object: Object, read: &[ScannedObject]) -> Result<ScannedObject> {
+    match read.iter().find(|one| one.object.id == object.id) {
+        Some(known) => Ok(known.clone()),
+        None => scan_object(object),
+    }
 }
 
 fn scan_object(object: Object) -> Result<ScannedObject> {

@@ -43,7 +43,7 @@ pub(crate) struct NewFiles<'a> {
     without_probes: &'a mut FilesWithoutProbes,
     /// Files that were opened, as `/proc/PID/maps` shows them.
     seen: HashSet<(String, u64)>,
-    mounts: Mounts,
+    pub(crate) mounts: Mounts,
     /// The files found: those with probes, and executables.
     pub(crate) objects: Vec<ScannedObject>,
     /// Why other files were not read.
@@ -161,7 +161,7 @@ mod tests {
     fn bounds_the_files_that_it_remembers() {
         let mut files = FilesWithoutProbes::default();
         for ino in 0..3 * FilesWithoutProbes::MAX as u64 {
-            files.add(ObjectId { dev: 1, ino }, (0, 0));
+            files.add(ObjectId { dev: 1, ino, address: 0 }, (0, 0));
             assert!(files.0.len() <= FilesWithoutProbes::MAX);
         }
     }

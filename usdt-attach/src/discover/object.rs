@@ -1,6 +1,7 @@
 //! An open ELF file, and its identity.
 
 use super::file_bytes::FileBytes;
+use super::kernel_inode::{KernelInode, identify, kernel_inode_of, on_overlay};
 use crate::error::{Error, ErrorKind, Result};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
@@ -21,25 +22,31 @@ const NAMED_LIMIT: u64 = 256 << 20;
 /// The first bytes of every ELF file.
 const MAGIC: &[u8; 4] = b"\x7fELF";
 
-/// The identity of a file: the same for all of its paths, in every mount namespace.
+/// The identity of a file: the same for all of its paths, in every mount namespace, and on every
+/// overlay over it if the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId {
     /// The device, `st_dev` of stat(2).
     pub(crate) dev: u64,
     /// The inode number, `st_ino` of stat(2).
     pub(crate) ino: u64,
+    /// The address of the inode in the kernel, where device and number may be ambiguous; else 0.
+    pub(crate) address: u64,
 }
 
 impl ObjectId {
     /// Returns the identity of the file at a path; `None` if there is no file or it cannot be
     /// reached.
     pub fn from_path(path: &Path) -> Option<ObjectId> {
-        std::fs::metadata(path).ok().as_ref().map(ObjectId::from_metadata)
+        let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?;
+        let metadata = handle.metadata().ok()?;
+        Some(identify(&handle, &metadata, || reopen(&handle).ok().filter(|_| metadata.is_file())))
     }
+}
 
-    fn from_metadata(metadata: &std::fs::Metadata) -> ObjectId {
-        ObjectId { dev: metadata.dev(), ino: metadata.ino() }
-    }
+/// Opens the file of an `O_PATH` descriptor for reading.
+fn reopen(handle: &File) -> std::io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 /// The size and the time of the last write of a file.
@@ -79,6 +86,8 @@ pub struct Object {
     pub path: PathBuf,
     /// The identity of the file.
     pub id: ObjectId,
+    /// The inode number that stat(2) returns.
+    pub(super) number: u64,
     file: Arc<File>,
     /// The state of the file when it was opened.
     version: FileVersion,
@@ -111,8 +120,8 @@ impl Object {
         if !metadata.is_file() {
             return Err(Error::object(name, "not a regular file"));
         }
-        let file = File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).map_err(failed)?;
-        let (id, version) = (ObjectId::from_metadata(&metadata), FileVersion::of(&metadata));
+        let file = reopen(handle).map_err(failed)?;
+        let version = FileVersion::of(&metadata);
         let size = version.size;
         if size == 0 {
             return Err(Error::object(name, "the file is empty"));
@@ -129,7 +138,8 @@ impl Object {
         }
         Ok(Some(Object {
             path: name.to_owned(),
-            id,
+            id: identify(&file, &metadata, || file.try_clone().ok()),
+            number: metadata.ino(),
             file: Arc::new(file),
             version,
             change_time: (metadata.ctime(), metadata.ctime_nsec()),
@@ -165,6 +175,17 @@ impl Object {
         let view = View::read(bytes);
         bytes.check(self)?;
         view.map_err(|e| Error::object(&self.path, e))
+    }
+
+    /// Returns the inode that a uprobe on the file is attached to; `None` if the kernel does not
+    /// tell.
+    pub(crate) fn kernel_inode(&self) -> Option<KernelInode> {
+        kernel_inode_of(&self.file)
+    }
+
+    /// Returns true if the file is on overlayfs.
+    pub(super) fn is_on_overlay(&self) -> bool {
+        on_overlay(&self.file)
     }
 
     /// Returns a path by which the kernel finds this very file while the object lives.

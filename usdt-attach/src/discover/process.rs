@@ -1,11 +1,14 @@
 //! Processes as `/proc` shows them: the files they map executable, and whether they still run.
 
-use super::mounts::{Mounts, Unanswering, parse_device};
+use super::ObjectId;
+use super::kernel_inode::mapped_ids;
+use super::mounts::{Mounts, ProcessTables, Unanswering, parse_device};
 use super::object::Object;
 use super::process_state;
 use crate::error::{Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use stapsdt::escape::Escaped;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -60,9 +63,13 @@ pub(super) fn for_each_object(
         visit(Visited::Skipped(warning));
     }
     let mut visited = HashSet::new();
+    let mut mapped = MappedIds::of(pid);
     // Returns true if the file could be opened.
-    let mut add = |opened: Opened, name: &Path, is_executable| match opened {
+    let mut add = |opened: Opened, name: &Path, start, is_executable| match opened {
         Opened::Object(Ok(object)) => {
+            if let Some(warning) = mapped.replaced(&object, start) {
+                visit(Visited::Skipped(warning));
+            }
             if visited.insert(object.id) {
                 visit(Visited::Object { object: Ok(object), is_executable });
             }
@@ -79,7 +86,7 @@ pub(super) fn for_each_object(
         Opened::Nothing => false,
     };
     if let Some(name) = unmapped_exe {
-        add(open_exe(pid, &name, mounts), &name, true);
+        add(open_exe(pid, &name, mounts), &name, None, true);
     }
     for (index, mapping) in mappings.files.iter().enumerate() {
         let is_executable = executable == Some(index);
@@ -87,11 +94,40 @@ pub(super) fn for_each_object(
         if seen.contains(&key) && !is_executable {
             continue;
         }
-        if add(open(pid, mapping, mounts), &mapping.name, is_executable) {
+        let start = Some(mapping.start());
+        if add(open(pid, mapping, mounts), &mapping.name, start, is_executable) {
             seen.insert(key);
         }
     }
     Ok(())
+}
+
+/// The files that a process maps as the kernel identifies them, which are asked for once.
+pub(super) struct MappedIds {
+    pid: u32,
+    ids: Option<Vec<(u64, ObjectId)>>,
+}
+
+impl MappedIds {
+    pub(super) fn of(pid: u32) -> MappedIds {
+        MappedIds { pid, ids: None }
+    }
+
+    /// Returns a warning if the process maps another file at this address than the one that was
+    /// opened: overlayfs copies a file when it is changed, and the process keeps the old one.
+    pub(super) fn replaced(&mut self, object: &Object, start: Option<u64>) -> Option<String> {
+        let start = start.filter(|_| object.is_on_overlay())?;
+        let pid = self.pid;
+        let ids = self.ids.get_or_insert_with(|| mapped_ids(pid).unwrap_or_default());
+        let index = ids.binary_search_by_key(&start, |(start, _)| *start).ok()?;
+        let (_, id) = ids.get(index)?;
+        (*id != object.id).then(|| {
+            format!(
+                "process {pid} runs {} as it was before overlayfs copied it, because the file was changed; hits of this process may be missed: restart it",
+                Escaped::new(&object.path)
+            )
+        })
+    }
 }
 
 /// A file that a process maps executable, before it is opened.
@@ -108,6 +144,12 @@ pub(super) struct FileMapping {
 }
 
 impl FileMapping {
+    /// Returns the first address of the mapping.
+    pub(super) fn start(&self) -> u64 {
+        let start = self.range.split_once('-').map_or("", |(start, _)| start);
+        u64::from_str_radix(start, 16).unwrap_or_default()
+    }
+
     /// Returns the path of the file in the mount namespace of the process.
     pub(super) fn path(&self) -> &Path {
         &self.name
@@ -221,12 +263,13 @@ pub(super) enum Opened {
 /// inode shows whether that is still the same file.
 pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     let Some(device) = parse_device(&mapping.device) else { return Opened::Nothing };
-    if let Err(reason) = mounts.check_device(pid, device) {
+    let tables = &mounts.tables(pid);
+    if let Err(reason) = mounts.check_device(tables, device) {
         return skipped(reason, &mapping.name, mounts);
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
-        Ok(handle) => open_handle(pid, &handle, &mapping.name, mounts),
+        Ok(handle) => open_handle(tables, &handle, &mapping.name, mounts),
         Err(error) => {
             let error = Error::open(&mapping.name, error);
             // The file is not missing: it can be opened when there are descriptors again.
@@ -245,8 +288,8 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     ];
     for handle in others.into_iter().flatten() {
         // A file of another name is not asked for its inode if its file system may not answer.
-        match open_handle(pid, &handle, &mapping.name, mounts) {
-            Opened::Object(Ok(object)) if object.id.ino == mapping.inode => {
+        match open_handle(tables, &handle, &mapping.name, mounts) {
+            Opened::Object(Ok(object)) if object.number == mapping.inode => {
                 return Opened::Object(Ok(object));
             }
             _ => {}
@@ -268,17 +311,18 @@ fn skipped(reason: Unanswering, name: &Path, mounts: &Mounts) -> Opened {
 
 /// Opens the executable of a process, whose device is not known.
 fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
-    if mounts.may_revalidate(pid) {
+    let tables = &mounts.tables(pid);
+    if mounts.may_revalidate(tables) {
         return Opened::Skipped(Unanswering::Unknown);
     }
     match path_handle(Path::new(&format!("/proc/{pid}/exe"))) {
-        Ok(handle) => open_handle(pid, &handle, name, mounts),
+        Ok(handle) => open_handle(tables, &handle, name, mounts),
         Err(_) => Opened::Nothing,
     }
 }
 
-fn open_handle(pid: u32, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
-    if let Err(reason) = mounts.check_mount(pid, handle) {
+fn open_handle(tables: &ProcessTables, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
+    if let Err(reason) = mounts.check_mount(tables, handle) {
         return skipped(reason, name, mounts);
     }
     // A device, such as a mapped graphics card.
@@ -322,6 +366,23 @@ fn process_error(pid: u32, error: &io::Error) -> Error {
             Error::io(format!("cannot read /proc/{pid}/maps"), io::Error::from_raw_os_error(code))
         }
     }
+}
+
+/// Returns the first address at which a process maps code of its executable.
+pub(crate) fn executable_start(pid: u32) -> Option<u64> {
+    let name = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = without_deleted(&name);
+    let mut start = None;
+    for_each_mapping(pid, |line| {
+        let mapping = line.mapping();
+        if mapping.name != name {
+            return ControlFlow::Continue(());
+        }
+        start = Some(mapping.start());
+        ControlFlow::Break(())
+    })
+    .ok()?;
+    start
 }
 
 /// An address range at which a process maps a file executable.

@@ -5,7 +5,7 @@
 
 use super::mounts::MountLine;
 use super::process::after_name;
-use crate::error::{Error, ErrorKind, Warning, WarningKind};
+use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 use std::io;
@@ -161,6 +161,26 @@ pub(crate) fn hidden_warning() -> Option<Warning> {
     ))
 }
 
+/// Returns the parent of a process; `None` if the process has ended.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let fields = std::str::from_utf8(after_name(&stat)?).ok()?;
+    fields.split(' ').nth(1)?.parse().ok()
+}
+
+/// Returns the ids of a process: first that in the PID namespace of `/proc`, last that in its own.
+/// There is one id unless the process is in a nested namespace, such as a container, and none if it
+/// has ended.
+pub fn namespace_ids(pid: u32) -> Vec<u32> {
+    parse_namespace_ids(&std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default())
+}
+
+fn parse_namespace_ids(status: &[u8]) -> Vec<u32> {
+    let status = String::from_utf8_lossy(status);
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    ids.split_whitespace().map_while(|id| id.parse().ok()).collect()
+}
+
 fn is_denied(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
 }
@@ -183,10 +203,29 @@ fn unusable_proc(pid: u32) -> Option<Error> {
     }
 }
 
+/// Fails if `/proc` shows another PID namespace than that of this process, so that the ids in it are
+/// not those of events.
+///
+/// # Errors
+///
+/// `Unsupported`, with what to do.
+pub fn check_proc() -> Result<()> {
+    match std::fs::read_link("/proc/self") {
+        Ok(own) if own.as_os_str() != getpid().to_string().as_str() => {
+            Err(wrong_proc("processes cannot be looked up"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the error for a `/proc` that shows another PID namespace than that of this process.
 pub(crate) fn other_namespace(pid: u32) -> Error {
+    wrong_proc(&format!("process {pid} cannot be looked up"))
+}
+
+fn wrong_proc(what: &str) -> Error {
     Error::unsupported(format!(
-        "process {pid} cannot be looked up: /proc shows another PID namespace than that of this process"
+        "{what}: /proc shows another PID namespace than that of this process"
     ))
     .with_hint("mount the /proc of this PID namespace, as `unshare --mount-proc` does")
 }
@@ -209,6 +248,7 @@ fn parse_hidepid(mountinfo: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const STAT: &[u8] = b"42 (a) Z (b) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 900 1 2 3";
     const STATUS: &[u8] = b"Name:\ta\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nTracerPid:\t0\n";
@@ -249,6 +289,28 @@ mod tests {
         assert!(status(b'T').stop(42).unwrap().contains("SIGCONT"));
         assert!(status(b't').stop(42).unwrap().contains("by process 9, which debugs it"));
         assert_eq!(status(b'S').stop(42), None);
+    }
+
+    #[test]
+    fn reads_the_ids_of_every_namespace() {
+        assert_eq!(parse_namespace_ids(b"Name:\tNSpid: 1\nNSpid:\t1234\t7\nTgid:\t1\n"), [1234, 7]);
+        assert_eq!(parse_namespace_ids(b"NSpid:\t1234\tx\n"), [1234]);
+        assert!(parse_namespace_ids(b"").is_empty());
+        assert_eq!(namespace_ids(std::process::id()).first(), Some(&std::process::id()));
+    }
+
+    proptest! {
+        #[test]
+        fn reads_any_list_of_ids(ids in proptest::collection::vec(0u32.., 1..33), tail: Vec<u8>) {
+            let list: Vec<String> = ids.iter().map(u32::to_string).collect();
+            let status = [format!("NSpid:\t{}\n", list.join("\t")).into_bytes(), tail].concat();
+            prop_assert_eq!(parse_namespace_ids(&status), ids);
+        }
+
+        #[test]
+        fn never_panics_on_a_status(status: Vec<u8>) {
+            parse_namespace_ids(&status);
+        }
     }
 
     #[test]

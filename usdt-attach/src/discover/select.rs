@@ -105,6 +105,12 @@ pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>
     Ok(select_if_any(found, globs))
 }
 
+/// Returns the globs that match none of the probes.
+pub fn unmatched(found: &[ScannedObject], globs: &[String]) -> Vec<String> {
+    let is_matched = |glob: &Glob| found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p));
+    globs.iter().filter(|glob| !is_matched(&Glob::new(glob))).cloned().collect()
+}
+
 /// Removes the objects of which no probe is selected, and passes them to `on_removed`.
 pub(crate) fn retain_selected(
     objects: &mut Vec<ScannedObject>,
@@ -144,7 +150,7 @@ pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected>
 
 /// Lists the probes that can be selected, for a message: the first few and the number of the
 /// others.
-fn available_probes(found: &[ScannedObject]) -> String {
+pub fn available_probes(found: &[ScannedObject]) -> String {
     const SHOWN: usize = 8;
     let all: IndexSet<String> =
         found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();

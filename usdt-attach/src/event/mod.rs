@@ -546,7 +546,7 @@ mod tests {
             probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
             objects: vec![PlannedObject {
                 path: "/a".into(),
-                id: ObjectId { dev: 0, ino: 0 },
+                id: ObjectId { dev: 0, ino: 0, address: 0 },
                 sites: vec![Site {
                     cookie: 0,
                     probe: 0,

@@ -17,6 +17,8 @@ const PIECE: usize = 64 << 10;
 const TYPE: usize = 12;
 /// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
+/// `BTF_KIND_UNION`.
+const UNION: u32 = 5;
 /// `BTF_KIND_FUNC`.
 const FUNC: u32 = 12;
 
@@ -43,19 +45,48 @@ fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> 
     let offsets = name_offsets(read, &sections.strings, &wanted)?;
     let (structure, fields) = offsets.split_first()?;
     let members = struct_members(read, &sections.types, *structure)?;
-    let field_offset = |name: u32| {
-        let members = members.as_chunks::<TYPE>().0;
-        members
-            .iter()
-            .find(|m| word_at(*m, 0) == Some(name))
-            .and_then(|m| word_at(m, 8))
-            .map(|bits| bits / 8)
-    };
+    let mut found = vec![None; fields.len()];
+    find_members(read, &sections.types, &members, (fields, &mut found), (0, MAX_NESTING))?;
     let mut out = [0; N];
-    for (place, name) in out.iter_mut().zip(fields) {
-        *place = field_offset(*name)?;
+    for (place, bits) in out.iter_mut().zip(found) {
+        *place = bits? / 8;
     }
     Some(out)
+}
+
+/// How deep anonymous structs and unions may be nested.
+const MAX_NESTING: u32 = 4;
+
+/// Finds the offsets of members by name, in bits, also in anonymous structs and unions. `at` is the
+/// offset of the struct in bits and the number of levels left.
+fn find_members(
+    read: &Read<'_>,
+    types: &Range<u64>,
+    members: &[u8],
+    (names, found): (&[u32], &mut Vec<Option<u32>>),
+    at: (u32, u32),
+) -> Option<()> {
+    let mut anonymous = Vec::new();
+    for member in members.as_chunks::<TYPE>().0 {
+        let (name, id, bits) = (word_at(member, 0)?, word_at(member, 4)?, word_at(member, 8)?);
+        let bits = bits.checked_add(at.0)?;
+        match names.iter().position(|wanted| *wanted == name) {
+            Some(index) => *found.get_mut(index)? = Some(bits),
+            None if name == 0 => anonymous.push((id, bits)),
+            None => {}
+        }
+    }
+    for (id, bits) in anonymous {
+        if at.1 == 0 || !found.contains(&None) {
+            break;
+        }
+        let inner = find_type(read, types, |this| this.id == id)?;
+        if matches!(inner.kind(), STRUCT | UNION) {
+            let inner = members_of(read, &inner)?;
+            find_members(read, types, &inner, (names, found), (bits, at.1 - 1))?;
+        }
+    }
+    Some(())
 }
 
 fn find_functions<const N: usize>(read: &Read<'_>, functions: [&str; N]) -> Option<[u32; N]> {
@@ -183,7 +214,7 @@ fn find_type(
             // BTF_KIND_ARRAY.
             3 => 12,
             // BTF_KIND_STRUCT, UNION, DATASEC, ENUM64.
-            STRUCT | 5 | 15 | 19 => 12 * count,
+            STRUCT | UNION | 15 | 19 => 12 * count,
             // BTF_KIND_ENUM, FUNC_PROTO.
             6 | 13 => 8 * count,
             // BTF_KIND_PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG.
@@ -202,7 +233,10 @@ fn find_type(
 
 /// Returns the members of a struct, given the offset of its name in the string section.
 fn struct_members(read: &Read<'_>, types: &Range<u64>, name: u32) -> Option<Vec<u8>> {
-    let this = find_type(read, types, |this| this.kind() == STRUCT && this.name == name)?;
+    members_of(read, &find_type(read, types, |this| this.kind() == STRUCT && this.name == name)?)
+}
+
+fn members_of(read: &Read<'_>, this: &Type) -> Option<Vec<u8>> {
     let mut members = vec![0; usize::try_from(this.more).ok()?];
     fill(read, this.more_at, &mut members)?;
     // With `kind_flag`, the upper 8 bits of a member's offset are the size of its bit-field.

@@ -1,6 +1,7 @@
 //! The capabilities of this process, and hints for operations that the kernel did not permit.
 
 use crate::error::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 
 /// `CAP_SYS_PTRACE`: read the mappings and the memory of processes of other users.
 pub const CAP_SYS_PTRACE: u32 = 19;
@@ -23,6 +24,9 @@ pub(crate) fn add_hint(error: Error) -> Error {
     }
 }
 
+/// What to do in a user namespace.
+const USER_NAMESPACE: &str = "the capabilities of a user namespace do not permit BPF: run as root in the user namespace of the host (a container without user remapping)";
+
 /// The effective capabilities of this process, and whether a seccomp filter restricts its system
 /// calls.
 ///
@@ -40,13 +44,21 @@ pub struct Capabilities {
     effective: u64,
     /// True if a seccomp filter is installed.
     has_seccomp_filter: bool,
+    /// True if the capabilities are those of a user namespace other than the initial one.
+    is_in_user_namespace: bool,
 }
+
+/// Inode of the initial user namespace: `PROC_USER_INIT_INO` (`include/linux/proc_ns.h`).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 impl Capabilities {
     /// Reads the capabilities of this process from `/proc/self/status`. If that fails, there are
     /// none.
     pub fn current() -> Capabilities {
-        Capabilities::parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let is_in_user_namespace = std::fs::metadata("/proc/self/ns/user")
+            .is_ok_and(|namespace| namespace.ino() != INITIAL_USER_NAMESPACE);
+        Capabilities { is_in_user_namespace, ..Capabilities::parse(&status) }
     }
 
     fn parse(status: &str) -> Capabilities {
@@ -57,7 +69,14 @@ impl Capabilities {
             effective: u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0),
             // SECCOMP_MODE_FILTER
             has_seccomp_filter: field("Seccomp:") == "2",
+            is_in_user_namespace: false,
         }
+    }
+
+    /// Returns true if the capabilities are those of a user namespace other than the initial one.
+    /// They do not permit loading BPF programs.
+    pub fn is_in_user_namespace(self) -> bool {
+        self.is_in_user_namespace
     }
 
     /// Returns true if the process has a capability, given by its number, or `CAP_SYS_ADMIN` where
@@ -70,6 +89,9 @@ impl Capabilities {
     /// Returns what to do if the kernel does not permit loading or attaching a program (`EPERM`,
     /// `EACCES`).
     pub fn hint(self) -> &'static str {
+        if self.is_in_user_namespace {
+            return USER_NAMESPACE;
+        }
         match (self.has(CAP_BPF) && self.has(CAP_PERFMON), self.has_seccomp_filter) {
             (false, _) => "run as root or with CAP_BPF and CAP_PERFMON",
             (true, true) => {
@@ -100,6 +122,11 @@ mod tests {
         assert!(hint(1 << CAP_BPF | 1 << CAP_PERFMON, "2").contains("seccomp=unconfined"));
         assert!(hint(1 << CAP_SYS_ADMIN, "2").contains("seccomp=unconfined"));
         assert!(hint(u64::MAX, "0").contains("lockdown"));
+        let remapped = Capabilities {
+            is_in_user_namespace: true,
+            ..Capabilities::parse("CapEff: 000001ffffffffff")
+        };
+        assert!(remapped.hint().contains("user namespace"));
         assert_eq!(Capabilities::parse("no status"), Capabilities::default());
         assert!(!Capabilities::parse("CapEff: 0000000000200000").has(CAP_SYS_PTRACE));
     }

@@ -6,10 +6,12 @@ use super::exec_events::ExecEvents;
 use super::links::{LinkMethod, Mechanism};
 use super::load::{load, load_sleepable, small_program};
 use super::maps::{create_ring, page};
+use super::pid_namespace;
+pub use super::pid_namespace::PidNamespaceSupport;
 use crate::bpf::asm::{Assembler, R0, R1, R2, R3, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
-use crate::bpf::{PreemptionFunctions, TaskStructOffsets, helper};
+use crate::bpf::{ExecutableOffsets, PreemptionFunctions, TaskStructOffsets, helper};
 use crate::error::Error;
 use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
@@ -52,6 +54,8 @@ pub struct Features {
     /// Programs can disable preemption while they publish a record (Linux 6.10, with BTF). Otherwise
     /// a preempted thread of low priority may delay the events of others.
     pub preemption: bool,
+    /// The PID namespace of this process.
+    pub pid_namespace: PidNamespaceSupport,
     /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
     /// polled.
     pub exec_events: bool,
@@ -74,7 +78,8 @@ pub fn detect_features() -> Features {
         ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
         preemption: preemption_functions().is_some(),
-        exec_events: ExecEvents::start().is_ok(),
+        pid_namespace: pid_namespace::support(),
+        exec_events: ExecEvents::start(None).is_ok(),
     }
 }
 
@@ -106,6 +111,26 @@ fn find_task_struct_offsets() -> Option<TaskStructOffsets> {
         asm.load(Width::W, R2, R0, task.tgid);
     };
     load(&small_program(read_fields), 0).is_ok().then_some(task)
+}
+
+/// Returns the offsets that lead to the executable of the running process, if programs can read them
+/// directly (Linux 5.11, with BTF).
+pub(crate) fn executable_offsets() -> Option<ExecutableOffsets> {
+    static OFFSETS: LazyLock<Option<ExecutableOffsets>> = LazyLock::new(|| {
+        let [mm] = btf::field_offsets("task_struct", ["mm"])?;
+        let [file] = btf::field_offsets("mm_struct", ["exe_file"])?;
+        let [inode] = btf::field_offsets("file", ["f_inode"])?;
+        let [mm, file, inode] = [mm, file, inode].map(i16::try_from);
+        let offsets = ExecutableOffsets { mm: mm.ok()?, file: file.ok()?, inode: inode.ok()? };
+        let read_fields = |asm: &mut Assembler| {
+            asm.call(helper::GET_CURRENT_TASK_BTF);
+            for offset in [offsets.mm, offsets.file, offsets.inode] {
+                asm.load(Width::Dw, R0, R0, offset);
+            }
+        };
+        load(&small_program(read_fields), 0).is_ok().then_some(offsets)
+    });
+    *OFFSETS
 }
 
 /// Returns the functions with which programs disable preemption, if they may call them (Linux 6.10,

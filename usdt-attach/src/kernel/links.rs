@@ -110,7 +110,8 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
         LinkMethod::PerfEvents | LinkMethod::ProgramPerSite => (0, true),
     };
     let pids: &[u32] = match &plan.pids {
-        Some(pids) if filters_processes => pids,
+        // A link of a process does not report the hits of its children.
+        Some(pids) if filters_processes && plan.children.is_none() => pids,
         _ => &[0],
     };
     let reserve = Reserve::of_this_process();

@@ -1,7 +1,10 @@
 //! Loading BPF programs.
 
 use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0};
-use crate::bpf::uapi::{BPF_F_SLEEPABLE, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
+use crate::bpf::syscall::LoadOptions;
+use crate::bpf::uapi::{
+    BPF_F_SLEEPABLE, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACING,
+};
 use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
@@ -20,7 +23,8 @@ pub(super) fn load_sleepable(code: &[Insn], attach_type: u32) -> Result<OwnedFd>
 fn load_uprobe(code: &[Insn], attach_type: u32, flags: u32) -> Result<OwnedFd> {
     let mut whole = thread_stack_prologue()?;
     whole.extend_from_slice(code);
-    load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type, flags)
+    let options = LoadOptions { attach_type, flags, ..LoadOptions::default() };
+    load_as(BPF_PROG_TYPE_KPROBE, &whole, options)
 }
 
 /// Returns a prologue that makes the kernel run the program on the stack of the interrupted thread.
@@ -42,7 +46,7 @@ fn thread_stack_prologue() -> Result<Vec<Insn>> {
         .map_err(|JumpError| Error::unsupported("the generated BPF program has an invalid jump"))
 }
 
-/// Assembles a program that executes `body` and returns 0. The body has no jumps.
+/// Assembles a program that executes `body` and returns 0.
 pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
     let mut asm = Assembler::default();
     body(&mut asm);
@@ -53,15 +57,21 @@ pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
 
 /// Loads a program for a raw tracepoint.
 pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
-    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0, 0)
+    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, LoadOptions::default())
 }
 
-fn load_as(kind: u32, code: &[Insn], attach_type: u32, flags: u32) -> Result<OwnedFd> {
-    match try_load(kind, code, attach_type, flags, &mut []) {
+/// Loads a program for a function of the kernel, given by its type id in BTF.
+pub(super) fn load_tracing(code: &[Insn], attach_type: u32, function: u32) -> Result<OwnedFd> {
+    let options = LoadOptions { attach_type, attach_btf_id: function, ..LoadOptions::default() };
+    load_as(BPF_PROG_TYPE_TRACING, code, options)
+}
+
+fn load_as(kind: u32, code: &[Insn], options: LoadOptions) -> Result<OwnedFd> {
+    match try_load(kind, code, options, &mut []) {
         Ok(fd) => Ok(fd),
         Err(error) if is_about_the_program(&error) => {
             let mut log = vec![0u8; 1 << 16];
-            match try_load(kind, code, attach_type, flags, &mut log) {
+            match try_load(kind, code, options, &mut log) {
                 Ok(fd) => Ok(fd),
                 Err(_) => {
                     let message =
@@ -94,13 +104,7 @@ fn errno(error: &Error) -> std::io::Error {
     std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
 }
 
-fn try_load(
-    kind: u32,
-    code: &[Insn],
-    attach_type: u32,
-    flags: u32,
-    log: &mut [u8],
-) -> Result<OwnedFd> {
-    syscall::prog_load(kind, c"usdt_attach", code, attach_type, flags, log)
+fn try_load(kind: u32, code: &[Insn], options: LoadOptions, log: &mut [u8]) -> Result<OwnedFd> {
+    syscall::prog_load(kind, c"usdt_attach", code, options, log)
         .map_err(Error::kernel_rejected("cannot load the BPF program"))
 }

@@ -1,6 +1,7 @@
 //! The BPF maps of a session: the event buffer, counters per site, the hit limit, the table and its
 //! starts.
 
+use super::ProcessTree;
 use crate::bpf::uapi::{
     BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY,
     BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
@@ -28,10 +29,16 @@ pub struct Counts {
     pub unmatched: u64,
     /// Ends whose start was not kept, because too many calls were nested in it.
     pub too_deep: u64,
+    /// Hits by processes outside the PID namespace of this process, which are not part of `hits`.
+    /// They are counted only if the target does not name its processes.
+    pub outside: u64,
 }
 
 /// Number of 64-bit counters per site.
-const COUNTS: usize = 6;
+const COUNTS: usize = 7;
+
+/// The number of executables that a plan can be limited to. Each container of an image has its own.
+const MAX_EXECUTABLES: u32 = 1 << 16;
 
 /// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
@@ -53,6 +60,9 @@ pub(crate) struct Maps {
     /// Starts that are nested in those of `starts`.
     nested: Option<Map>,
     cgroup: Option<Map>,
+    /// The tree whose map of processes the programs use.
+    children: Option<ProcessTree>,
+    executables: Option<Map>,
     sites: u32,
 }
 
@@ -104,6 +114,11 @@ impl Maps {
             .as_ref()
             .map(|_| create(c"usdt_cgroup", cgroups, (4, 4, 1), 0))
             .transpose()?;
+        let executables = plan
+            .executables
+            .as_ref()
+            .map(|_| create(c"usdt_programs", hash, (8, 4, MAX_EXECUTABLES), BPF_F_NO_PREALLOC))
+            .transpose()?;
         let (mut events, mut wakeup) = (None, None);
         if plan.records() && transport == Transport::MappedRing {
             events = create_mapped_ring(plan);
@@ -128,8 +143,13 @@ impl Maps {
             starts,
             nested,
             cgroup,
+            children: plan.children.clone(),
+            executables,
             sites,
         };
+        for address in plan.executables.iter().flatten() {
+            maps.trace_executable(*address)?;
+        }
         if let (Some(map), Some(limit)) = (&maps.control, plan.limit) {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
             map.update(&FIRST, &left)
@@ -159,6 +179,8 @@ impl Maps {
             starts: raw(&self.starts),
             nested: raw(&self.nested),
             cgroup: raw(&self.cgroup),
+            processes: self.children.as_ref().map_or(-1, |tree| tree.members().as_raw_fd()),
+            executables: raw(&self.executables),
         }
     }
 
@@ -169,6 +191,14 @@ impl Maps {
             *map = None;
         }
         (self.zero, self.cgroup) = (None, None);
+    }
+
+    /// Also takes hits of processes that run this executable, given by the address of its inode, if
+    /// the plan is limited to executables.
+    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+        let Some(map) = &self.executables else { return Ok(()) };
+        map.update(&address.to_ne_bytes(), &[0; 4])
+            .map_err(Error::kernel_rejected("cannot add an executable to those that are traced"))
     }
 
     /// Returns the hit counts of each site, by cookie.
@@ -187,6 +217,7 @@ impl Maps {
                 overwritten: sum(3),
                 unmatched: sum(4),
                 too_deep: sum(5),
+                outside: sum(6),
             });
         }
         Ok(out)

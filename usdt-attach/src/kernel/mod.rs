@@ -10,20 +10,26 @@ pub mod descriptors;
 pub mod detect;
 mod exec_events;
 mod hit_cost;
+mod linker_events;
 mod links;
 mod load;
+pub(crate) mod mapped_inodes;
 mod maps;
 pub(crate) mod parallel;
+pub(crate) mod pid_namespace;
+mod process_tree;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;
 
 pub(crate) use exec_events::ExecEvents;
 pub use hit_cost::measure_hit_cost;
+pub(crate) use linker_events::LinkerEvents;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;
 pub(crate) use maps::{Maps, RawEntry, create_map, read_entries};
+pub use process_tree::{Forks, ProcessTree};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 

@@ -55,6 +55,7 @@ pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::{Object, ObjectId};
 use crate::error::{Error, Result};
+use crate::kernel::ProcessTree;
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -76,8 +77,14 @@ pub struct Plan {
     pub(crate) table: Option<Table>,
     /// Processes to trace; `None` for every process that maps the files.
     pub(crate) pids: Option<Vec<u32>>,
+    /// The processes to trace with the children that they fork, instead of `pids`.
+    #[serde(skip)]
+    pub(crate) children: Option<ProcessTree>,
     /// A cgroup to whose processes tracing is limited.
     pub(crate) cgroup: Option<PathBuf>,
+    /// Inodes of executables to whose processes tracing is limited, by their addresses in the kernel.
+    #[serde(skip)]
+    pub(crate) executables: Option<Vec<u64>>,
     /// Number of hits after which nothing more is counted or recorded.
     pub(crate) limit: Option<u64>,
     /// Takes one hit in this many, chosen at random; at least 2.
@@ -145,6 +152,11 @@ impl Plan {
     /// Returns the probe of a site of this plan; `None` for a site of another plan.
     pub fn probe(&self, site: &Site) -> Option<&PlannedProbe> {
         self.probes.get(site.probe as usize)
+    }
+
+    /// Returns true if the plan is limited to processes by their ids.
+    pub(crate) fn names_processes(&self) -> bool {
+        self.pids.is_some() || self.children.is_some()
     }
 
     /// Closes the files. The kernel keeps those that it is attached to.

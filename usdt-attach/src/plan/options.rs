@@ -4,6 +4,7 @@ use super::histogram::Scale;
 use super::site::NopOptimization;
 use crate::discover::select::Glob;
 use crate::filter::{Filter, Subject};
+use crate::kernel::ProcessTree;
 use std::path::PathBuf;
 
 /// Options for [`Plan::new`](super::Plan::new): what to do with hits, which hits to take, and
@@ -28,9 +29,15 @@ pub struct Options {
     pub rate: Option<u32>,
     /// Processes to trace; `None` for every process that maps the files.
     pub pids: Option<Vec<u32>>,
+    /// The processes to trace with the children that they fork, instead of `pids`; `None` traces no
+    /// children.
+    pub children: Option<ProcessTree>,
     /// A directory of the cgroup v2 hierarchy, to whose processes tracing is limited. Descendant
     /// cgroups are included.
     pub cgroup: Option<PathBuf>,
+    /// The addresses of inodes in the kernel, to whose processes tracing is limited: those that run
+    /// one of these executables. `None` sets no limit.
+    pub executables: Option<Vec<u64>>,
     /// Stops counting and recording after this many hits that passed the filter; `None` sets no
     /// limit.
     pub limit: Option<u64>,
@@ -99,7 +106,9 @@ impl Default for Options {
             sample: None,
             rate: None,
             pids: None,
+            children: None,
             cgroup: None,
+            executables: None,
             limit: None,
             max_string: 128,
             stack: None,

@@ -9,8 +9,8 @@ use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
 use crate::event::Event;
-use crate::kernel::parallel;
-use crate::target::{ProcessHandle, Target};
+use crate::kernel::{ProcessTree, parallel};
+use crate::target::{LeftOutChildren, ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -54,6 +54,12 @@ pub struct EventLoop {
     following: Option<Following>,
     /// Processes that the loop ends with; `None` for those that have exited.
     processes: Vec<Option<ProcessHandle>>,
+    /// The processes that the loop ends with, if their children are followed.
+    children: Option<ProcessTree>,
+    /// True once the tree has been read: its processes may have exited before.
+    has_checked_children: bool,
+    /// Children that are not followed.
+    left_out: Option<LeftOutChildren>,
     limit: Option<u64>,
     wakers: Vec<OwnedFd>,
     epoll: OwnedFd,
@@ -105,6 +111,9 @@ impl EventLoop {
             retained: Summary::default(),
             following: None,
             processes: Vec::new(),
+            children: None,
+            has_checked_children: false,
+            left_out: None,
             limit: None,
             wakers: Vec::new(),
             epoll,
@@ -122,37 +131,42 @@ impl EventLoop {
         Ok(event_loop)
     }
 
-    /// Creates a loop for a target whose first session is attached.
+    /// Creates a loop for a target. `session` is attached to what was found of it at first; `None` if
+    /// that has no selected probe, so that the loop waits for files that have.
     ///
     /// The loop ends when all of `processes` have exited (`None`: never), and at the limit in the
-    /// attacher's options. It attaches to objects that the target executes or maps later, unless the
-    /// target is a command. `objects` are those that the first session covers.
+    /// attacher's options. It attaches to objects that the target executes or maps later. `objects` are those that the first session covers.
     ///
     /// # Errors
     ///
     /// Fails when the process or the system has run out of descriptors, and when one of the processes
     /// has ended before it was attached to.
     pub fn for_target(
-        session: Session,
+        session: Option<Session>,
         target: &Target,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Result<EventLoop> {
-        // Another process may have got the id of one that has ended before the session started.
-        check_ids(processes.unwrap_or_default())?;
-        let event_loop = EventLoop::new(vec![session])?;
-        let mut event_loop = event_loop.until_exit(processes.unwrap_or_default())?;
+        let has_attached = session.is_some();
+        let event_loop = EventLoop::new(session.into_iter().collect())?;
+        let mut event_loop = if let Some(children) = &attacher.options.children {
+            event_loop.until_exit_of_tree(children.clone())?
+        } else {
+            // Another process may have got the id of one that has ended before the session started.
+            check_ids(processes.unwrap_or_default())?;
+            event_loop.until_exit(processes.unwrap_or_default())?
+        };
         event_loop.limit = attacher.options.limit;
-        if !matches!(target, Target::Command(_)) {
-            event_loop.follow(Following::new(target, objects, processes, attacher))?;
-        }
+        let mut following = Following::new(target, objects, processes, attacher);
+        following.has_attached = has_attached;
+        event_loop.follow(following)?;
         Ok(event_loop)
     }
 
     /// Also attaches to new objects of a target.
     fn follow(&mut self, following: Following) -> Result<()> {
-        if let Some(fd) = following.follower.fd() {
+        for fd in following.follower.fds() {
             self.register(fd, WAKE, epoll::EventFlags::IN)?;
         }
         self.following = Some(following);
@@ -172,6 +186,22 @@ impl EventLoop {
         Ok(self)
     }
 
+    /// Makes the loop end when all processes of the tree have exited.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system has run out of epoll watches.
+    pub fn until_exit_of_tree(mut self, children: ProcessTree) -> Result<EventLoop> {
+        self.register(children.fd(), WAKE, epoll::EventFlags::IN)?;
+        self.children = Some(children);
+        Ok(self)
+    }
+
+    /// Adds the number of these children, which are not traced, to the hit counts.
+    pub fn report_left_out(&mut self, children: LeftOutChildren) {
+        self.left_out = Some(children);
+    }
+
     /// Makes [`EventLoop::poll`] return early while this descriptor is readable, such as a signalfd.
     ///
     /// # Errors
@@ -189,6 +219,16 @@ impl EventLoop {
     /// target names its processes.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
+    }
+
+    /// Returns the globs that have matched no probe so far. Empty if the loop follows no target.
+    pub fn unmatched(&self) -> &[String] {
+        self.following.as_ref().map_or(&[], |following| &following.unmatched)
+    }
+
+    /// Returns true if the loop is or was attached to something, or follows no target.
+    pub fn has_attached(&self) -> bool {
+        self.following.as_ref().is_none_or(|following| following.has_attached)
     }
 
     /// Returns the warnings since the last call, such as about objects that cannot be attached to.
@@ -283,6 +323,9 @@ impl EventLoop {
     /// Detaches every session. Events that are already in the buffers can still be polled.
     pub fn detach(&mut self) {
         if self.state == State::Running {
+            if let Some(following) = &mut self.following {
+                following.follower.release_processes();
+            }
             Session::detach_all(&mut self.sessions);
             self.state = State::Draining;
             self.may_have_more = true;
@@ -295,9 +338,14 @@ impl EventLoop {
     ///
     /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
-        self.sessions
+        let mut summary = self
+            .sessions
             .iter()
-            .try_fold(self.retained, |total, session| Ok(total + session.summary()?))
+            .try_fold(self.retained, |total, session| Ok::<_, Error>(total + session.summary()?))?;
+        if let Some(children) = &self.left_out {
+            summary.children_left_out = children.count()?;
+        }
+        Ok(summary)
     }
 
     /// The number of events that the caller has read.
@@ -353,9 +401,13 @@ impl EventLoop {
         let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
         let Some(following) = &mut self.following else { return Ok(()) };
         let sessions = following.attach_new(remaining, &mut self.warnings)?;
+        let executables = following.follower.take_executables();
         for session in sessions {
             self.register_session(&session)?;
             self.sessions.push(session);
+        }
+        for session in &self.sessions {
+            executables.iter().try_for_each(|address| session.trace_executable(*address))?;
         }
         self.drop_stale_sessions()
     }
@@ -385,6 +437,14 @@ impl EventLoop {
     fn has_ended(&mut self) -> Result<bool> {
         if !self.processes.is_empty() && self.processes.iter().all(Option::is_none) {
             return Ok(true);
+        }
+        if let Some(children) = &self.children
+            && (children.has_changed()? || !self.has_checked_children)
+        {
+            self.has_checked_children = true;
+            if children.processes()?.is_empty() {
+                return Ok(true);
+            }
         }
         let Some(limit) = self.limit else { return Ok(false) };
         if self.delivered() >= limit {

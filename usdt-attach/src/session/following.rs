@@ -2,10 +2,10 @@
 
 use super::Session;
 use crate::backend::Backend;
-use crate::discover::select::select_if_any;
+use crate::discover::select::{select_if_any, unmatched};
 use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
-use crate::plan::{Options, Plan, PlannedObject};
+use crate::plan::{Mode, Options, Plan, PlannedObject};
 use crate::target::follow::Follower;
 use crate::target::{ProcessHandle, Target};
 use stapsdt::escape::Escaped;
@@ -19,6 +19,8 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_NAMED: usize = 8;
 /// The number of tries if processes of the target end while it is attached to.
 const MAX_TRIES: usize = 3;
+/// The number of objects that wait for the other probe of a latency.
+const MAX_HALVES: usize = 64;
 
 /// How an [`EventLoop`](super::EventLoop) attaches to objects that its target executes or maps
 /// later.
@@ -32,6 +34,9 @@ pub struct Attacher {
     pub options: Options,
     /// The back end that attaches the plans.
     pub backend: Arc<dyn Backend>,
+    /// Whether a command is stopped whenever its dynamic linker maps libraries, until they are attached to, so that
+    /// no hit is lost. The loop must then be polled all the time.
+    pub stops_command: bool,
 }
 
 impl Attacher {
@@ -40,17 +45,21 @@ impl Attacher {
         &self,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
+        executables: Option<Vec<u64>>,
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
         let selected = select_if_any(objects, &self.globs);
+        // With children, programs look processes up in the kernel's tree, not by their ids.
+        let processes = processes.filter(|_| self.options.children.is_none());
         let mut tries = MAX_TRIES;
         loop {
             tries -= 1;
             let alive =
                 processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
-            let options = Options { limit: remaining, pids, ..self.options.clone() };
+            let executables = executables.clone();
+            let options = Options { limit: remaining, pids, executables, ..self.options.clone() };
             let (plan, plan_warnings) =
                 Plan::new(&selected, &options).map_err(AttachError::Unplanned)?;
             let result = Session::start(plan, &*self.backend)
@@ -98,6 +107,14 @@ pub(super) struct Following {
     processes: Option<Vec<ProcessHandle>>,
     /// True if the files of the target come and go.
     has_changing_files: bool,
+    /// Globs that have matched no probe yet.
+    pub(super) unmatched: Vec<String>,
+    /// True once something is attached.
+    pub(super) has_attached: bool,
+    /// Objects with only one of the two probes of a latency.
+    halves: Vec<ScannedObject>,
+    /// True once the target was polled. What is found later was loaded during the session.
+    has_polled: bool,
     cleaned_up: Instant,
 }
 
@@ -108,22 +125,50 @@ impl Following {
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Following {
+        let attacher_globs = attacher.globs.clone();
+        let children = attacher.options.children.as_ref();
+        let mut follower = Follower::with_children(target, objects, children);
+        follower.add_command(processes.unwrap_or_default(), attacher.stops_command);
         Following {
-            follower: Follower::new(target, objects),
+            follower,
             attacher,
             processes: processes.map(<[ProcessHandle]>::to_vec),
             has_changing_files: target.has_changing_files(),
+            unmatched: unmatched(objects, &attacher_globs),
+            has_attached: false,
+            halves: Vec::new(),
+            has_polled: false,
             cleaned_up: Instant::now(),
         }
     }
 
     /// Attaches to new objects, and returns the sessions. `remaining` replaces the limit in the
-    /// options. What cannot be attached to is reported in `warnings`.
+    /// options. What cannot be attached to is reported in `warnings`. Then continues the processes
+    /// that were stopped.
     pub(super) fn attach_new(
         &mut self,
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Session>> {
+        /// Another thread of the process may map a file meanwhile.
+        const MAX_ROUNDS: usize = 8;
+        let mut sessions = self.attach_found(remaining, warnings)?;
+        for _ in 0..MAX_ROUNDS {
+            if !self.follower.has_stopped()? {
+                break;
+            }
+            sessions.extend(self.attach_found(remaining, warnings)?);
+        }
+        self.follower.resume();
+        Ok(sessions)
+    }
+
+    fn attach_found(
+        &mut self,
+        remaining: Option<u64>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Session>> {
+        let is_first = !std::mem::replace(&mut self.has_polled, true);
         let mut objects = self.follower.poll_new_objects()?;
         warnings.extend(self.follower.take_warnings());
         if objects.is_empty() {
@@ -135,15 +180,30 @@ impl Following {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
+        objects.append(&mut self.halves);
+        if let Mode::Latency { .. } = self.attacher.options.mode
+            && !unmatched(&objects, &self.attacher.globs).is_empty()
+        {
+            // The other probe may be in a file that is loaded later.
+            objects.truncate(MAX_HALVES);
+            self.halves = objects;
+            return Ok(Vec::new());
+        }
         debug_event!(objects = objects.len(), "the target runs new objects");
         let mut batch = Batch {
             following: self,
+            is_first,
             remaining,
             warnings,
             sessions: Vec::new(),
             failures: Vec::new(),
         };
-        batch.attach(&objects);
+        let is_limited =
+            |one: &ScannedObject| batch.following.follower.executables(one.object.id).is_some();
+        let (libraries, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_limited);
+        for group in [others, libraries] {
+            batch.attach(&group);
+        }
         let Batch { sessions, failures, .. } = batch;
         let unnamed = failures.len().saturating_sub(MAX_NAMED);
         warnings.extend(failures.into_iter().take(MAX_NAMED));
@@ -151,6 +211,7 @@ impl Following {
             let message = format!("trying again to attach to {unnamed} more files");
             warnings.push(Warning::new(WarningKind::SkippedObject, message));
         }
+        self.has_attached |= !sessions.is_empty();
         Ok(sessions)
     }
 
@@ -173,9 +234,16 @@ impl Following {
     }
 }
 
+/// Keeps the globs that match no probe of these objects either.
+fn retain_unmatched(objects: &[ScannedObject], globs: &mut Vec<String>) {
+    *globs = unmatched(objects, globs);
+}
+
 /// Attaches to the new objects of one poll.
 struct Batch<'a> {
     following: &'a mut Following,
+    /// True if the objects were there when the session started.
+    is_first: bool,
     remaining: Option<u64>,
     warnings: &'a mut Vec<Warning>,
     sessions: Vec<Session>,
@@ -187,11 +255,21 @@ impl Batch<'_> {
     /// object does not keep the others from being attached to. Returns the error if there are no
     /// descriptors left.
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
-        let Following { follower, attacher, processes, .. } = &mut *self.following;
-        match attacher.attach(objects, processes.as_deref(), self.remaining, self.warnings) {
+        let Some(first) = objects.first() else { return None };
+        let Following { follower, attacher, processes, unmatched, .. } = &mut *self.following;
+        let executables = follower.executables(first.object.id);
+        let processes = processes.as_deref();
+        match attacher.attach(objects, processes, executables, self.remaining, self.warnings) {
             Ok(mut session) => {
                 session.close_programs();
                 self.sessions.push(session);
+                retain_unmatched(objects, unmatched);
+                for scanned in objects.iter().take(MAX_NAMED) {
+                    let message = follower.missed_hits(scanned);
+                    if let Some(message) = message.filter(|_| !self.is_first) {
+                        self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
+                    }
+                }
                 for scanned in objects {
                     if follower.attached(scanned.object.id) {
                         let path = Escaped::new(&scanned.object.path);

@@ -92,6 +92,13 @@ pub struct Summary {
     pub dropped: u64,
     /// Hits that the filter, the sampling or the rate limit rejected.
     pub filtered: u64,
+    /// Hits by processes outside the PID namespace of this process. They are not part of `hits`, and
+    /// are counted only if the target does not name its processes.
+    #[serde(rename = "outside_pid_namespace", skip_serializing_if = "is_zero")]
+    pub outside: u64,
+    /// Child processes of the target that are not traced, including those that have exited.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub children_left_out: u64,
     /// Latency starts and ends without a counterpart; `None` unless latencies are measured.
     #[serde(flatten)]
     pub unpaired: Option<Unpaired>,
@@ -258,6 +265,16 @@ impl Session {
         ))
     }
 
+    /// Also takes hits of processes that run this executable, given by the address of its inode in
+    /// the kernel. Has no effect on a plan that is not limited to executables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel rejects it.
+    pub fn trace_executable(&self, address: u64) -> Result<()> {
+        self.attachment.trace_executable(address)
+    }
+
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
     /// still be read.
     pub fn detach(&mut self) {
@@ -333,6 +350,7 @@ impl Session {
             summary.hits += counts.hits;
             summary.dropped += counts.dropped;
             summary.filtered += counts.filtered;
+            summary.outside += counts.outside;
             unpaired.overwritten += counts.overwritten;
             unpaired.unmatched_ends += counts.unmatched;
             unpaired.too_deep += counts.too_deep;
@@ -374,9 +392,17 @@ impl std::ops::Add for Summary {
             delivered: self.delivered + other.delivered,
             dropped: self.dropped + other.dropped,
             filtered: self.filtered + other.filtered,
+            outside: self.outside + other.outside,
+            children_left_out: self.children_left_out + other.children_left_out,
             unpaired,
         }
     }
+}
+
+/// Returns true for a count that is left out of JSON.
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde wants
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.

@@ -1,8 +1,8 @@
 //! Following a target: finding objects that its processes execute or map after the first scan.
 //!
-//! The kernel reports every `exec`. A rescan of the reported processes within half a second finds the
-//! libraries that they map after the `exec`. If the kernel does not report `exec`, each rescan covers
-//! the whole target.
+//! The kernel reports every `exec`, and dynamic linkers report every library. A poll twice a second
+//! finds processes that map code without a linker that reports it. If the kernel does not report
+//! `exec`, each rescan covers the whole target.
 //!
 //! # Retries
 //!
@@ -12,14 +12,19 @@
 //! scans the whole target, because the processes that had the object may have ended while others
 //! run it.
 
+mod messages;
+
+use crate::discover::kernel_inode;
 use crate::discover::select::retain_selected;
 use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
-use crate::kernel::ExecEvents;
+use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::kernel::{ExecEvents, ProcessTree};
+use crate::target::mapped::Mapped;
+use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -62,6 +67,23 @@ struct NewObjects {
     has_more: bool,
 }
 
+impl NewObjects {
+    /// Adds the files that processes of a program map.
+    fn add_libraries(&mut self, libraries: NewObjects, program: &mut Program) {
+        for scanned in libraries.objects {
+            if !program.is_version(&scanned) {
+                program.add_library(scanned.object.id);
+                self.objects.push(scanned);
+            }
+        }
+        self.skipped.extend(libraries.skipped);
+        self.has_more |= libraries.has_more;
+        if self.result.is_ok() {
+            self.result = libraries.result;
+        }
+    }
+}
+
 impl Default for NewObjects {
     fn default() -> NewObjects {
         NewObjects { objects: Vec::new(), skipped: Vec::new(), result: Ok(()), has_more: false }
@@ -88,6 +110,17 @@ impl Default for NewObjects {
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
+    /// The processes of the target with the children that they fork, if these are followed.
+    children: Option<ProcessTree>,
+    /// The processes of a target that names them one by one, and of a command.
+    processes: Vec<ProcessHandle>,
+    mapped: Mapped,
+    /// What runs a target that is an executable.
+    program: Program,
+    /// True once a warning says that the program of a child was not read.
+    warned_of_short: bool,
+    /// True once a warning says that children are not followed.
+    warned_of_lost: bool,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
     /// Objects that could not be attached to.
@@ -114,24 +147,113 @@ pub struct Follower {
 impl Follower {
     /// Starts following a target. `objects` are those that are known already.
     ///
-    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. In a PID namespace it
-    /// reports ids of another one. The follower then relies on rescans alone.
+    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. The follower then
+    /// relies on rescans alone.
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
-        Follower {
+        Follower::with_children(target, objects, None)
+    }
+
+    /// As [`Follower::new`]. Also follows the children that the processes of the target fork, if
+    /// there is a tree of them.
+    pub fn with_children(
+        target: &Target,
+        objects: &[ScannedObject],
+        children: Option<&ProcessTree>,
+    ) -> Follower {
+        kernel_inode::register(KERNEL_INODES);
+        let mut follower = Follower {
             target: target.clone(),
+            children: children.cloned(),
+            warned_of_short: false,
+            warned_of_lost: false,
+            processes: Vec::new(),
+            mapped: Mapped::start(target, children),
+            program: Program::default(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
             incomplete: None,
             // Rescans are the fallback.
-            exec_events: in_initial_pid_namespace().then(ExecEvents::start).and_then(Result::ok),
+            exec_events: ExecEvents::start(children).ok(),
             next_rescan: Instant::now(),
             is_caught_up: false,
             recent_execs: Vec::new(),
             warned: HashSet::new(),
             has_rescanned: false,
             warnings: Vec::new(),
+        };
+        match target {
+            Target::Processes(all) => all.iter().for_each(|one| follower.add_process(one, false)),
+            Target::Executable(_) => {
+                objects.iter().for_each(|one| follower.program.add_version(one))
+            }
+            _ => {}
         }
+        follower
+    }
+
+    /// Also follows this process. If it `stops`, it is stopped whenever its dynamic linker maps libraries, until
+    /// [`Follower::resume`]: no hit in the file is lost. Only a process that this one has started
+    /// may be stopped.
+    pub fn add_process(&mut self, process: &ProcessHandle, stops: bool) {
+        self.processes.push(process.clone());
+        if let Err(error) = self.mapped.add(process, stops) {
+            let message = format!("probes of libraries may be missed: {error:#}");
+            self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+        }
+        self.is_caught_up = false;
+    }
+
+    /// Returns the executables to whose processes tracing an object is limited, by the addresses of
+    /// their inodes in the kernel; `None` if it is not limited. It is if the target is an executable
+    /// and the object a library of its processes.
+    pub fn executables(&self, object: ObjectId) -> Option<Vec<u64>> {
+        self.program.limit(object)
+    }
+
+    /// Returns the executables that are new since the last call. Sessions that are limited need
+    /// them ([`Session::trace_executable`](crate::session::Session::trace_executable)).
+    pub fn take_executables(&mut self) -> Vec<u64> {
+        self.program.take_addresses()
+    }
+
+    /// Follows the process of a command, which has not executed its program yet. Has no effect on
+    /// other targets, whose processes are followed anyway. See [`Follower::add_process`].
+    pub fn add_command(&mut self, processes: &[ProcessHandle], stops: bool) {
+        let Some(program) = self.target.program() else { return };
+        for process in processes {
+            self.add_process(process, stops);
+            self.mapped.watch_program(process.pid(), &program);
+        }
+    }
+
+    /// Returns true if a process is stopped because it maps a file that was not returned yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel's reports cannot be read.
+    pub fn has_stopped(&mut self) -> Result<bool> {
+        self.mapped.has_stopped()
+    }
+
+    /// Returns true if there are processes that their dynamic linkers stop.
+    pub fn stops(&self) -> bool {
+        self.mapped.stops()
+    }
+
+    /// Returns true if its dynamic linker stops this process.
+    pub(crate) fn stops_process(&self, pid: u32) -> bool {
+        self.mapped.stops_process(pid)
+    }
+
+    /// Continues the processes that are stopped, when their files are attached to.
+    pub fn resume(&self) {
+        self.mapped.resume();
+    }
+
+    /// Stops no more processes, and continues those that are stopped.
+    pub fn release_processes(&mut self) {
+        self.mapped.stop();
     }
 
     /// Forgets an object. If a process maps it again, it is reported as new.
@@ -216,15 +338,17 @@ impl Follower {
         Ok(Some(live))
     }
 
-    /// A descriptor that becomes readable when a process calls `exec`; `None` if the kernel does not
-    /// report `exec`.
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.exec_events.as_ref().map(ExecEvents::fd)
+    /// Descriptors that become readable when a process calls `exec` or maps a file; none if the
+    /// kernel does not report that.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let exec_events = self.exec_events.as_ref().map(ExecEvents::fd);
+        exec_events.into_iter().chain(self.mapped.fd())
     }
 
     /// The longest time until [`Follower::poll_new_objects`] should be called again, at most 500 ms.
     pub fn next_poll_in(&self) -> Duration {
-        self.next_rescan.saturating_duration_since(Instant::now())
+        let next_scan = self.mapped.next_scan().unwrap_or(self.next_rescan);
+        next_scan.min(self.next_rescan).saturating_duration_since(Instant::now())
     }
 
     /// Returns the objects that are new since the last call, or whose retry is due. Objects that
@@ -241,6 +365,10 @@ impl Follower {
             // Any process may be among those that are missing.
             self.is_caught_up = false;
         }
+        self.warn_of_children(&reported)?;
+        let (mapped, is_complete) = self.mapped.take()?;
+        self.is_caught_up &= is_complete;
+        reported.extend(mapped);
         let rescan_is_due = Instant::now() >= self.next_rescan;
         if rescan_is_due {
             self.next_rescan = Instant::now() + RESCAN_INTERVAL;
@@ -255,8 +383,14 @@ impl Follower {
         let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
-            Target::Executable(path) => self.scan_file(&path),
-            Target::Command(_) => NewObjects::default(),
+            Target::Executable(path) => {
+                let mut new = self.scan_file(&path);
+                new.objects.iter().for_each(|one| self.program.add_version(one));
+                let target = Target::Executable(path);
+                let libraries = self.scan_processes(&target, reported, rescan_is_due, covers_all);
+                new.add_libraries(libraries, &mut self.program);
+                new
+            }
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
         self.warn_of_skipped(skipped);
@@ -324,8 +458,10 @@ impl Follower {
         rescan_is_due: bool,
         covers_all: bool,
     ) -> NewObjects {
-        let needs_members = covers_all || !matches!(target, Target::Host) && !reported.is_empty();
-        let members = match needs_members.then(|| processes_of(target)).transpose() {
+        let is_host = matches!(target, Target::Host);
+        let needs_members = rescan_is_due || covers_all || !is_host && !reported.is_empty();
+        let members = needs_members.then(|| self.processes_of(target, covers_all)).transpose();
+        let mut members = match members {
             Ok(members) => members.unwrap_or_default(),
             Err(error) => {
                 // The next rescan finds out which of them belong to the target.
@@ -333,9 +469,20 @@ impl Follower {
                 return NewObjects { result: Err(error), ..NewObjects::default() };
             }
         };
-        if !matches!(target, Target::Host) {
+        let program = matches!(target, Target::Executable(_)).then_some(&mut self.program);
+        if let Some(program) = program {
+            reported.retain(|pid| program.is_run_by(*pid));
+            if covers_all {
+                members.retain(|pid| program.is_run_by(*pid));
+            }
+        } else if !is_host {
             reported.retain(|pid| members.contains(pid));
         }
+        if rescan_is_due {
+            reported.extend(self.mapped.poll(&members));
+        }
+        reported.sort_unstable();
+        reported.dedup();
         let mut pids = reported.clone();
         if rescan_is_due {
             pids.append(&mut self.recent_execs);
@@ -352,6 +499,7 @@ impl Follower {
         let mut files = NewFiles::new(&self.known, &mut self.without_probes);
         let mut result = Ok(());
         for pid in pids {
+            self.mapped.watch(pid, &files.mounts);
             if let Err(error) = files.add_process(pid) {
                 result = Err(error);
             }
@@ -366,31 +514,26 @@ impl Follower {
             result,
         }
     }
-}
 
-/// Returns true if this process has the ids that the kernel reports: those of the initial PID
-/// namespace.
-fn in_initial_pid_namespace() -> bool {
-    /// `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
-    const INITIAL: u64 = 0xEFFF_FFFC;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
-}
-
-/// Ids of the processes of a target that exist now; none if the target itself has gone.
-///
-/// # Errors
-///
-/// `ResourceLimit` if they cannot be listed because there are no descriptors left.
-fn processes_of(target: &Target) -> Result<Vec<u32>> {
-    let pids = match target {
-        Target::Processes(processes) => {
-            Ok(processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect())
-        }
-        Target::Cgroup(path) => cgroup_members(path),
-        Target::Host => discover::pids(),
-        Target::Executable(_) | Target::Command(_) => Ok(Vec::new()),
-    };
-    pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
+    /// Ids of the processes of a target that exist now; none if the target itself has gone.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceLimit` if they cannot be listed because there are no descriptors left.
+    fn processes_of(&self, target: &Target, covers_all: bool) -> Result<Vec<u32>> {
+        let pids = match (&self.children, target) {
+            (Some(children), _) => children.processes(),
+            (None, Target::Processes(_) | Target::Command(_)) => {
+                let alive = self.processes.iter().filter(|process| process.is_alive());
+                Ok(alive.map(ProcessHandle::pid).collect())
+            }
+            (None, Target::Cgroup(path)) => cgroup_members(path),
+            (None, Target::Host) => discover::pids(),
+            (None, Target::Executable(_)) if covers_all => discover::pids(),
+            (None, Target::Executable(_)) => Ok(self.program.running.iter().copied().collect()),
+        };
+        pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
+    }
 }
 
 #[cfg(test)]
@@ -445,7 +588,7 @@ mod tests {
     #[test]
     fn does_not_retry_an_object_that_no_process_maps() {
         let mut follower = follower();
-        let gone = ObjectId { dev: 1, ino: u64::MAX };
+        let gone = ObjectId { dev: 1, ino: u64::MAX, address: 0 };
         follower.failed(gone);
         pass_time(&mut follower);
         follower.poll_new_objects().unwrap();
@@ -456,7 +599,7 @@ mod tests {
     fn bounds_the_objects_that_wait_for_a_retry() {
         let mut follower = follower();
         for ino in 0..2 * MAX_FAILED as u64 + 2 {
-            follower.failed(ObjectId { dev: 1, ino });
+            follower.failed(ObjectId { dev: 1, ino, address: 0 });
         }
         assert!(follower.failed.len() <= MAX_FAILED && follower.known.len() <= MAX_FAILED);
     }

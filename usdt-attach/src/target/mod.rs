@@ -1,17 +1,26 @@
 //! Targets: the processes to trace, or a command to start.
 
+mod children;
 #[doc(hidden)]
 pub mod follow;
+mod mapped;
 mod pending_child;
 mod process_handle;
+mod program;
 
+pub use children::LeftOutChildren;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
-use crate::discover::process_state::{hidden_warning, stop_warning};
+use crate::discover::kernel_inode;
+use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
+use crate::kernel::ProcessTree;
 use crate::kernel::descriptors::max_objects;
+use crate::kernel::detect::executable_offsets;
+use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::target::follow::Follower;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
 use std::fmt;
@@ -75,6 +84,9 @@ pub struct ResolvedTarget {
     /// The process of a command, which has not executed its program yet. `None` for other targets
     /// and after [`Target::scan`].
     pub child: Option<PendingChild>,
+    /// The processes with the children that they fork; `None` unless
+    /// [`ResolvedTarget::follow_children`] has been called.
+    pub children: Option<ProcessTree>,
     /// Files and processes that were skipped, and processes that are stopped. Warnings about what a
     /// file contains are those of its object.
     pub warnings: Vec<Warning>,
@@ -141,11 +153,23 @@ impl Target {
             resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
             return Ok(resolved);
         };
+        check_children_namespace()?;
+        kernel_inode::register(KERNEL_INODES);
         let (path, name, args) = command_line(command)?;
-        let objects = vec![discover::scan_file(&path)?];
+        // A script has no probes; the program that runs it is found when it is executed.
+        let objects = match discover::script_interpreter(&path) {
+            Some(_) => Vec::new(),
+            None => vec![discover::scan_file(&path)?],
+        };
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
-        Ok(ResolvedTarget { objects, processes, child: Some(child), warnings: Vec::new() })
+        Ok(ResolvedTarget {
+            objects,
+            processes,
+            child: Some(child),
+            children: None,
+            warnings: Vec::new(),
+        })
     }
 
     /// Scans for probes. For a command, scans its executable without creating a process.
@@ -168,6 +192,7 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
+        kernel_inode::register(KERNEL_INODES);
         let mut processes = None;
         let file = |path: &Path| {
             let objects = vec![discover::scan_file(path)?];
@@ -179,8 +204,12 @@ impl Target {
                 scan_processes(all)?
             }
             Target::Executable(path) => file(path)?,
-            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?),
+            Target::Cgroup(path) => {
+                check_proc()?;
+                scan_if_alive(&cgroup_members(path)?)
+            }
             Target::Host => {
+                check_proc()?;
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
             }
@@ -189,7 +218,40 @@ impl Target {
         if matches!(self, Target::Cgroup(_) | Target::Host) {
             warnings.extend(hidden_warning());
         }
-        Ok(ResolvedTarget { objects, processes, child: None, warnings })
+        Ok(ResolvedTarget { objects, processes, child: None, children: None, warnings })
+    }
+
+    /// Returns true if the target may get files that it does not have yet: it has processes, or a
+    /// command is about to run. `objects` are those that were found.
+    #[doc(hidden)]
+    pub fn can_grow(&self, objects: &[ScannedObject]) -> bool {
+        match self {
+            Target::Executable(_) => {
+                let ids = objects.iter().map(|one| one.object.id).collect();
+                executable_offsets().is_some()
+                    && discover::still_mapped(&ids).is_ok_and(|live| !live.is_empty())
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns the libraries that processes of an executable map; none for other targets, whose
+    /// libraries [`Target::scan`] finds.
+    #[doc(hidden)]
+    pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
+        match self {
+            Target::Executable(_) => Follower::new(self, objects).poll_new_objects(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the file of a command; `None` for other targets.
+    #[doc(hidden)]
+    pub fn program(&self) -> Option<PathBuf> {
+        match self {
+            Target::Command(command) => command_line(command).ok().map(|(path, ..)| path),
+            _ => None,
+        }
     }
 
     /// Returns true if the target may get files that it does not have at first, and lose those that
@@ -229,6 +291,20 @@ impl ResolvedTarget {
     }
 }
 
+/// Fails if processes that this one starts get ids of another PID namespace.
+fn check_children_namespace() -> Result<()> {
+    let namespace = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    let (own, of_children) = (namespace("pid"), namespace("pid_for_children"));
+    // Without a first process, the namespace of the children has no file yet.
+    if own.is_none() || own == of_children {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "a command would run in another PID namespace than this process, which cannot follow it there",
+    )
+    .with_hint("start this program in that namespace, as `unshare --pid --fork` does"))
+}
+
 /// The executable, the name and the arguments of a command.
 fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString])> {
     let (program, args) = command
@@ -241,7 +317,8 @@ fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString]
 fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
     let (mut all, mounts) = (Scan::default(), Mounts::new());
     for process in processes {
-        add_new(&mut all, discover::scan_process_with(process.pid(), &mounts)?);
+        let scan = discover::scan_process_with(process.pid(), &mounts, &all.objects)?;
+        add_new(&mut all, scan);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
             return Err(discover::no_process(process.pid()));
@@ -254,7 +331,8 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
 fn scan_if_alive(pids: &[u32]) -> Scan {
     let (mut all, mounts) = (Scan::default(), Mounts::new());
     for pid in pids {
-        add_new(&mut all, discover::scan_process_with(*pid, &mounts).unwrap_or_default());
+        let scan = discover::scan_process_with(*pid, &mounts, &all.objects);
+        add_new(&mut all, scan.unwrap_or_default());
     }
     all
 }

@@ -38,6 +38,8 @@ pub struct TracerBuilder {
     globs: Vec<String>,
     schema: Option<SchemaFile>,
     options: Options,
+    /// Whether to trace children; `None` for the default of the target.
+    children: Option<bool>,
     backend: Option<Arc<dyn Backend>>,
 }
 
@@ -157,6 +159,17 @@ impl TracerBuilder {
         self
     }
 
+    /// Sets whether to trace the children that the processes of a [`Target::Processes`] or
+    /// [`Target::Command`] fork, from their first instruction. Default: true for a command.
+    ///
+    /// The tracer then ends when the processes and all their children have exited. Other processes
+    /// that execute the same files are slowed down, because their hits reach the BPF program, too.
+    #[must_use]
+    pub fn children(mut self, follow: bool) -> Self {
+        self.children = Some(follow);
+        self
+    }
+
     /// Sets the back end. Default: [`BackendKind::Embedded`].
     #[must_use]
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
@@ -248,6 +261,7 @@ impl TracerBuilder {
         }
         let options = Options {
             pids: resolved.pids(),
+            children: resolved.children.clone(),
             cgroup: self.target.as_ref().and_then(Target::cgroup).map(Into::into),
             ..self.options.clone()
         };
@@ -258,16 +272,28 @@ impl TracerBuilder {
 
     fn start(self) -> Result<(EventLoop, Option<Child>)> {
         let target = self.required_target()?.clone();
-        let Prepared { plan, options, warnings, resolved } = self.prepare(target.resolve()?)?;
+        let mut resolved = target.resolve()?;
+        match (self.children, &target) {
+            (Some(true), _) => resolved.follow_children()?,
+            (None, Target::Command(_)) => resolved.try_follow_children(),
+            _ => {}
+        }
+        let Prepared { plan, options, warnings, resolved } = self.prepare(resolved)?;
         let backend = match &self.backend {
             Some(backend) => Arc::clone(backend),
             None => BackendKind::Embedded.backend(Mechanism::Auto)?,
         };
         let session = Session::start(plan, &*backend)?;
-        let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
+        let attacher = Attacher {
+            globs: self.globs,
+            schema: self.schema,
+            options,
+            backend,
+            stops_command: false,
+        };
         let processes = resolved.processes.as_deref();
         let mut event_loop =
-            EventLoop::for_target(session, &target, &resolved.objects, processes, attacher)?;
+            EventLoop::for_target(Some(session), &target, &resolved.objects, processes, attacher)?;
         event_loop.add_warnings(warnings);
         let command = resolved.child.map(PendingChild::run).transpose()?;
         Ok((event_loop, command))

@@ -36,10 +36,12 @@ pub(crate) fn aggregate(
 ) -> Result<()> {
     let AggregateArgs { table, hits, target } = args;
     let options = Options { mode, entries: table.max_keys, ..Options::default() };
+    let is_latency = matches!(options.mode, Mode::Latency { .. });
     attach(
         AttachRequest { target, hits, globs, options, interval: table.interval },
         |plan, symbols| {
-            let unit = plan.unit();
+            // A plan that waits for its probes is empty.
+            let unit = if is_latency { Some("ns") } else { plan.unit() };
             let interval_table = IntervalTable::new(unit, table.interval.is_some(), table.top);
             Ok(TerminalOutput::new(hits.json, color, Some(interval_table), symbols))
         },

@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+use super::waiting::wait_or_fail;
 use crate::output::progress::Progress;
 use crate::privileges::Needs;
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
-use usdt_attach::discover::select::{Selected, select};
+use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::discover::{self, RuntimeEntries, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
@@ -33,6 +34,13 @@ pub(crate) struct TargetArgs {
     /// Trace all present and future processes of this host
     #[arg(long, conflicts_with = "command")]
     all: bool,
+    /// Also trace the children of the processes, from their first instruction; the default for a
+    /// command
+    #[arg(long, overrides_with = "no_children", conflicts_with_all = ["exe", "cgroup", "all"])]
+    children: bool,
+    /// Trace only the command itself, and end with it
+    #[arg(long, overrides_with = "children", conflicts_with_all = ["exe", "cgroup", "all"])]
+    no_children: bool,
     /// Start this command and trace it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -62,6 +70,9 @@ pub(crate) struct HitArgs {
     /// providers are built in
     #[arg(long, value_name = "FILE", help_heading = "Argument types")]
     pub(crate) schema: Option<PathBuf>,
+    /// Fail at once if a glob matches no probe yet, instead of waiting for a file that has one
+    #[arg(long)]
+    pub(crate) require_match: bool,
     /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -135,36 +146,43 @@ impl HitArgs {
 
     /// Resolves the target and selects the probes that match the globs. `options` holds the
     /// settings of the command itself; the flags of `self` are added to them.
+    ///
+    /// If `waits`, globs may match nothing yet, as long as the target can get other files.
     pub(crate) fn resolve(
         &self,
-        target: &TargetArgs,
+        args: &TargetArgs,
         globs: &[String],
         options: Options,
+        waits: bool,
     ) -> Result<ResolvedArgs> {
-        let target = target.target(globs)?;
+        let target = args.target(globs)?;
         if !self.dry_run {
             uprobe_warmup::start();
         }
         let progress = Progress::start("scanning for probes");
-        let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let mut resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        if !self.dry_run {
+            args.follow_children(&mut resolved)?;
+        }
         let pids = resolved.pids();
-        let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
-        let selected = select(&found, globs)?;
-        if selected.is_empty() {
+        let selected = select_if_any(&found, globs);
+        if selected.is_empty() && globs.is_empty() {
             report_runtime_entries(&found, "pass the glob 'go:*'");
-            return Err(Error::no_probes(target.to_string()));
         }
+        wait_or_fail(&target, &found, globs, self.require_match || self.dry_run || !waits)?;
         if !self.dry_run {
             report_entry_cost(&selected, self.single_step);
         }
         let options = Options {
             pids,
+            children,
             cgroup: target.cgroup().map(Into::into),
             filter: self.filter.clone(),
             sample: self.sample,
@@ -243,6 +261,16 @@ impl TargetArgs {
             || self.cgroup.is_some()
             || self.all
             || !self.command.is_empty()
+    }
+
+    /// Follows the children of the target's processes, if that is requested or the default.
+    pub(crate) fn follow_children(&self, resolved: &mut ResolvedTarget) -> Result<()> {
+        if self.children {
+            resolved.follow_children()?;
+        } else if self.starts_command() && !self.no_children {
+            resolved.try_follow_children();
+        }
+        Ok(())
     }
 
     /// The target of the command line. Without one, the error suggests how to pass a glob that

@@ -2,17 +2,18 @@
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
-use crate::privileges::{Needs, restrict_attached};
+use crate::privileges::{Needs, restrict};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
+use usdt_attach::discover::select::unmatched;
 use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
-use usdt_attach::plan::{Options, Plan};
+use usdt_attach::plan::{Mode, Options, Plan};
 use usdt_attach::session::{Attacher, EventLoop, Mechanism, Session};
-use usdt_attach::target::PendingChild;
+use usdt_attach::target::{LeftOutChildren, PendingChild};
 
 /// What to attach to and how.
 pub(crate) struct AttachRequest<'a> {
@@ -33,11 +34,19 @@ pub(crate) fn attach<O: Output>(
 ) -> Result<()> {
     let (hits, globs) = (request.hits, &request.globs);
     let ResolvedArgs { target, found, processes, child, selected, schema, options } =
-        hits.resolve(request.target, globs, request.options)?;
-    let (plan, warnings) = Plan::new(&selected, &options)?;
-    warn(warnings);
+        hits.resolve(request.target, globs, request.options, true)?;
+    let is_pair = matches!(options.mode, Mode::Latency { .. });
+    let waits = selected.is_empty() || is_pair && !unmatched(&found, globs).is_empty();
+    let plan = match waits {
+        true => None,
+        false => {
+            let (plan, warnings) = Plan::new(&selected, &options)?;
+            warn(warnings);
+            Some(plan)
+        }
+    };
     if hits.dry_run {
-        return print_plan(&plan, hits.json);
+        return print_plan(&plan.unwrap_or_default(), hits.json);
     }
     let signals = Signals::catch()?;
     let backend = hits.backend().backend(Mechanism::Auto)?;
@@ -45,24 +54,40 @@ pub(crate) fn attach<O: Output>(
     if options.stack.is_some() {
         found.iter().for_each(|f| symbols.add_object(&f.object));
     }
-    let mut output = open(&plan, symbols)?;
-    let session = Session::start(plan, &*backend)?;
-    let attacher = Attacher { globs: globs.clone(), schema, options, backend };
-    let event_loop =
-        EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
+    let mut output = match &plan {
+        Some(plan) => open(plan, symbols)?,
+        None => open(&Plan::default(), symbols)?,
+    };
+    // Before attaching, because a process may fork as soon as its probes are enabled.
+    let left_out = match (&options.children, &processes) {
+        (None, Some(processes)) => LeftOutChildren::count_from(processes),
+        _ => None,
+    };
+    let session = plan.map(|plan| Session::start(plan, &*backend)).transpose()?;
+    // The start and the end of a latency can be in different files, which are attached to together.
+    let known = if waits && is_pair { &[][..] } else { &found };
+    let attacher = Attacher { globs: globs.clone(), schema, options, backend, stops_command: true };
+    let mut event_loop =
+        EventLoop::for_target(session, &target, known, processes.as_deref(), attacher)?;
+    left_out.into_iter().for_each(|children| event_loop.report_left_out(children));
     // They hold the files of the target open.
     drop((found, selected));
     let mut running = child.map(PendingChild::run).transpose()?;
     if running.is_some() {
-        // Only the command's own files are traced, so nothing is followed.
-        let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
-        restrict_attached(attached, || event_loop.summary().is_ok());
+        // The command may load libraries and execute other programs, which are attached to.
+        restrict(Needs {
+            attaching: true,
+            processes: true,
+            ending_a_command: true,
+            ..Needs::default()
+        });
     }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
-    let summary = run(event_loop, &signals, conditions, &mut output)?;
+    let result = run(event_loop, &signals, conditions, &mut output);
     if let Some(child) = &mut running {
         terminate(child);
     }
+    let summary = result?;
     if hits.json {
         let out = &mut Text::new(io::stdout().lock(), false);
         return check_write(json::summary(out, summary).and_then(|()| out.flush()));

@@ -50,7 +50,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
     let ResolvedArgs { processes, child, selected, options, .. } =
-        hits.resolve(&args.target, &args.globs, Options::default())?;
+        hits.resolve(&args.target, &args.globs, Options::default(), false)?;
     if hits.dry_run {
         let (plan, warnings) = usdt_attach::plan::Plan::new(&selected, &options)?;
         warn(warnings);
@@ -63,7 +63,11 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     warn(warnings);
     let mut running = child.map(PendingChild::run).transpose()?;
     let (start, duration) = (Instant::now(), hits.duration.unwrap_or(DEFAULT_DURATION));
-    let is_alive = || processes.as_ref().is_none_or(|all| all.iter().any(ProcessHandle::is_alive));
+    let children = options.children.clone();
+    let is_alive = || match &children {
+        Some(children) => children.processes().is_ok_and(|all| !all.is_empty()),
+        None => processes.as_ref().is_none_or(|all| all.iter().any(ProcessHandle::is_alive)),
+    };
     while start.elapsed() < duration && is_alive() && !signals.received() {
         std::thread::sleep(POLL_INTERVAL.min(duration.saturating_sub(start.elapsed())));
         meter.poll()?;

@@ -3,6 +3,7 @@
 
 use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
+use super::waiting::wait_or_fail;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
 use crate::privileges::Needs;
@@ -21,7 +22,7 @@ use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
+use usdt_attach::target::{LeftOutChildren, PendingChild, ResolvedTarget, Target};
 use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
@@ -51,6 +52,9 @@ pub(crate) struct ExportArgs {
     /// Send metrics and spans to this OTLP/HTTP collector, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+    /// Fail at once if a glob matches no probe yet, instead of waiting for a file that has one
+    #[arg(long)]
+    require_match: bool,
     /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -128,7 +132,9 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
         target,
         default_globs: config.is_empty().then_some(args.globs.as_slice()),
         duration: args.duration,
-        wait_for_probes: false,
+        is_service: false,
+        require_match: args.require_match,
+        target_args: Some(&args.target),
     };
     run.export(config)
 }
@@ -157,7 +163,9 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
         target: config.target.as_ref().map_or(Ok(Target::Host), configured_target)?,
         default_globs: None,
         duration: None,
-        wait_for_probes: true,
+        is_service: true,
+        require_match: false,
+        target_args: None,
     };
     run.export(config)
 }
@@ -180,8 +188,12 @@ struct Run<'a> {
     /// The probes to export if the configuration defines no entries; `None` if it does.
     default_globs: Option<&'a [String]>,
     duration: Option<Duration>,
-    /// Whether to go on if no process has the probes yet.
-    wait_for_probes: bool,
+    /// Whether to run until it is stopped, even if no process ever has the probes.
+    is_service: bool,
+    /// Whether to fail if a glob matches no probe yet.
+    require_match: bool,
+    /// The arguments that select the target; `None` for the agent.
+    target_args: Option<&'a TargetArgs>,
 }
 
 impl Run<'_> {
@@ -189,8 +201,11 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let ResolvedTarget { objects: mut found, processes, child, warnings } =
-            self.target.resolve()?;
+        let mut resolved = self.target.resolve()?;
+        if let Some(args) = self.target_args {
+            args.follow_children(&mut resolved)?;
+        }
+        let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
@@ -198,26 +213,31 @@ impl Run<'_> {
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         found.retain(|f| !f.probes.is_empty());
         let selected = select_if_any(&found, &globs);
-        if selected.is_empty() && !self.wait_for_probes {
-            // Fails with the names of the probes that there are, unless there are none.
-            discover::select::select(&found, &globs)?;
-            return Err(Error::no_probes(self.target.to_string()));
+        // A service waits for a program even if nobody runs it.
+        if !self.is_service || self.target.can_grow(&found) {
+            wait_or_fail(&self.target, &found, &globs, self.require_match)?;
         }
         report_entry_cost(&selected, false);
-        if self.default_globs.is_some() {
-            add_default_entries(&mut config, &selected);
+        if let Some(globs) = self.default_globs {
+            add_default_entries(&mut config, globs, &selected);
         }
         config.check().map_err(Error::usage)?;
         let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
         let files = found.len() as u64;
+        let left_out = match (&children, &processes) {
+            (None, Some(processes)) => LeftOutChildren::count_from(processes),
+            _ => None,
+        };
         let settings = Settings {
             config,
             path: self.path.map(Into::into),
             command_line: self.command_line,
             target: self.target,
             processes,
+            children,
             found,
-            wait_for_probes: self.wait_for_probes,
+            wait_for_probes: true,
+            must_match: !self.is_service,
             duration: self.duration,
         };
         let mut print = |message: String| say(&message);
@@ -240,7 +260,11 @@ impl Run<'_> {
         if let Some(child) = &mut running {
             terminate(child);
         }
-        say(&text::summary(summary?));
+        let mut summary = summary?;
+        if let Some(children) = left_out {
+            summary.children_left_out = children.count()?;
+        }
+        say(&text::summary(summary));
         Ok(())
     }
 }
@@ -269,9 +293,9 @@ fn forward(mut signals: Signals, exporter: ExporterHandle) -> Result<()> {
     thread.map(drop).map_err(|source| Error::io("cannot start a thread", source))
 }
 
-/// Adds entries for all selected probes: a count of each, and a latency histogram of each pair of
-/// start and end. With a collector, each pair is a span, too.
-fn add_default_entries(config: &mut Config, selected: &[Selected]) {
+/// Adds entries for probes that match the globs: a count of each, and a latency histogram of each pair
+/// of start and end that there is already. With a collector, each pair is a span, too.
+fn add_default_entries(config: &mut Config, globs: &[String], selected: &[Selected]) {
     let mut providers: IndexMap<&str, Vec<&str>> = IndexMap::new();
     for one in selected {
         let names = providers.entry(&one.probe.provider).or_default();
@@ -279,10 +303,12 @@ fn add_default_entries(config: &mut Config, selected: &[Selected]) {
             names.push(&one.probe.name);
         }
     }
-    let all = providers
-        .iter()
-        .flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
-    config.count.push(Count { probes: Globs(all.collect()), ..Count::default() });
+    // The globs also match probes of files that are loaded later.
+    let all = match globs {
+        [] => vec!["*".to_owned()],
+        globs => globs.to_vec(),
+    };
+    config.count.push(Count { probes: Globs(all), ..Count::default() });
     for (provider, names) in &providers {
         for name in names {
             let Some(end) = pairs::end(name, names) else { continue };

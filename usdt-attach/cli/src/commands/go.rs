@@ -83,7 +83,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child, warnings, .. } = resolved;
     discover::add_function_entries(&mut found, &globs);
     warn(warnings);
     warn(found.iter().flat_map(|f| f.warnings.clone()));

@@ -15,6 +15,7 @@ mod record;
 mod run;
 mod snapshot;
 mod trace;
+pub(crate) mod waiting;
 
 use crate::exit_code::exit_code;
 use crate::output::check_write;

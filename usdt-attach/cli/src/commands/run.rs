@@ -1,7 +1,7 @@
 //! `usdt-attach run`: attaches a BPF program in C, and prints its tables.
 
 use super::args::TargetArgs;
-use crate::output::{check_write, json};
+use crate::output::{check_write, json, text};
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
@@ -18,7 +18,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::plan::Options;
 use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::ResolvedTarget;
+use usdt_attach::target::{LeftOutChildren, ResolvedTarget};
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
@@ -57,9 +57,10 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let source_code = usdt_files::read_text(&args.file, usdt_files::TEXT_LIMIT)
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
-    let resolved = target.resolve()?;
+    let mut resolved = target.resolve()?;
+    args.target.follow_children(&mut resolved)?;
     let pids = resolved.pids();
-    let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
     if let Some(file) = &args.schema {
         SchemaFile::read(file)?.apply(&mut found);
     }
@@ -67,11 +68,16 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
         pids,
+        children: children.clone(),
         cgroup: target.cgroup().map(Into::into),
         strings: args.strings.clone(),
         ..Options::default()
     };
     let signals = Signals::catch()?;
+    let left_out = match (&children, &processes) {
+        (None, Some(processes)) => LeftOutChildren::count_from(processes),
+        _ => None,
+    };
     let name = args.file.to_string_lossy();
     let source = CProgram { name: &name, source: &source_code };
     let (mut program, warnings) = source.attach(&helper, &found, &options, Mechanism::Auto)?;
@@ -81,9 +87,16 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     }
     let mut running = child.map(usdt_attach::target::PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: None };
-    let event_loop =
-        EventLoop::new(Vec::new())?.until_exit(processes.as_deref().unwrap_or_default())?;
+    let event_loop = EventLoop::new(Vec::new())?;
+    let event_loop = match children {
+        Some(children) => event_loop.until_exit_of_tree(children)?,
+        None => event_loop.until_exit(processes.as_deref().unwrap_or_default())?,
+    };
     run(event_loop, &signals, conditions, &mut Silent)?;
+    let left_out = left_out.map(|children| children.count()).transpose()?;
+    if let Some(message) = left_out.and_then(text::children_left_out) {
+        say(&message);
+    }
     program.detach();
     if let Some(child) = &mut running {
         super::attach::terminate(child);

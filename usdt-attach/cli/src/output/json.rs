@@ -10,9 +10,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use stapsdt::schema;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use usdt_attach::discover::select::Selected;
-use usdt_attach::discover::{SchemaSource, Source};
+use usdt_attach::discover::{SchemaSource, Source, namespace_ids};
 use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
@@ -58,6 +59,13 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         schema_source: Option<SchemaSource>,
         #[serde(skip_serializing_if = "<[u32]>::is_empty")]
         pids: &'a [u32],
+        /// The ids of each process in a nested PID namespace, from this namespace to its own.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        nspid: Vec<&'a [u32]>,
+    }
+    let mut ids: HashMap<u32, Vec<u32>> = HashMap::new();
+    for pid in selected.iter().flat_map(|one| one.pids.iter()) {
+        ids.entry(*pid).or_insert_with(|| namespace_ids(*pid));
     }
     for Selected { object, probe, pids } in selected {
         let site = Site {
@@ -73,6 +81,11 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             schema: probe.schema.as_ref(),
             schema_source: probe.schema_source,
             pids,
+            nspid: pids
+                .iter()
+                .filter_map(|pid| ids.get(pid).map(Vec::as_slice))
+                .filter(|ids| ids.len() > 1)
+                .collect(),
         };
         write_line(out, &site)?;
     }

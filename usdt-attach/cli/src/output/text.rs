@@ -229,7 +229,26 @@ pub(crate) fn summary(summary: Summary) -> String {
             );
         }
     }
+    if let Some(message) = children_left_out(summary.children_left_out) {
+        let _ = write!(out, "; {message}");
+    }
+    if summary.outside > 0 {
+        let _ = write!(
+            out,
+            "; left out {} hits by processes outside this PID namespace",
+            summary.outside
+        );
+    }
     out
+}
+
+/// Says that children were not traced; `None` if there were none.
+pub(crate) fn children_left_out(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("left out 1 child process, which --children traces".to_owned()),
+        n => Some(format!("left out {n} child processes, which --children traces")),
+    }
 }
 
 #[cfg(test)]

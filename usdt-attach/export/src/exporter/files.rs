@@ -1,17 +1,26 @@
 //! The files of the target: attaching to new ones, trying again, and detaching from old ones.
 
-use super::Exporter;
+use super::{Exporter, Settings};
 use crate::job::Job;
 use std::collections::HashSet;
 use usdt_attach::discover::{self, ObjectId, ScannedObject, is_process_alive};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
-use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
+use usdt_attach::target::{ProcessHandle, Target};
 
 impl Exporter<'_> {
     /// Attaches to files that processes of the target have begun to run.
     pub(super) fn attach_new_files(&mut self) -> Result<()> {
-        let Some(follower) = &mut self.follower else { return Ok(()) };
+        let result = self.attach_found();
+        for address in self.follower.take_executables() {
+            self.jobs.iter().try_for_each(|job| job.trace_executable(address))?;
+        }
+        self.follower.resume();
+        result
+    }
+
+    fn attach_found(&mut self) -> Result<()> {
+        let follower = &mut self.follower;
         let mut found = follower.poll_new_objects()?;
         for warning in follower.take_warnings() {
             (self.report)(warning.to_string());
@@ -24,14 +33,17 @@ impl Exporter<'_> {
         follower.retain_selected(&mut found, &globs);
         for files in attach_groups(&self.settings.target, &found) {
             self.heartbeat.beat();
-            let processes = self.settings.processes.as_deref();
-            let mut attach =
-                |job: &mut Job| job.attach(files, processes, self.backend, self.report);
+            let traced = Traced::of(&self.settings, follower, files);
+            let mut attach = |job: &mut Job| job.attach(files, &traced, self.backend, self.report);
             // A new file that cannot be attached to must not end the exporter. The jobs that are
             // attached to it stay so.
             match self.jobs.iter_mut().try_for_each(&mut attach) {
                 Err(error) => retry(follower, files, &error, self.report),
                 Ok(()) => {
+                    if self.settings.children.is_some() {
+                        let missed = files.iter().filter_map(|file| follower.missed_hits(file));
+                        missed.for_each(&mut *self.report);
+                    }
                     for file in files.iter().filter(|file| follower.attached(file.object.id)) {
                         (self.report)(format!(
                             "attached to {} after all",
@@ -45,6 +57,7 @@ impl Exporter<'_> {
             self.settings.found.iter().all(|known| known.object.id != file.object.id)
         };
         found.retain(is_new);
+        self.has_attached |= !found.is_empty();
         self.settings.found.extend(found);
         Ok(())
     }
@@ -65,21 +78,19 @@ impl Exporter<'_> {
 
     /// Closes files that no entry selects. Any user can run any number of files with probes.
     pub(super) fn close_unselected(&mut self) {
-        let Some(follower) = &mut self.follower else { return };
         if !self.settings.target.has_changing_files() {
             return;
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        follower.retain_selected(&mut self.settings.found, &globs);
+        self.follower.retain_selected(&mut self.settings.found, &globs);
     }
 
     /// Detaches from files that no process runs any more.
     fn detach_stale_files(&mut self) -> Result<()> {
-        let Some(follower) = &mut self.follower else { return Ok(()) };
         let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         known.extend(self.settings.found.iter().map(|f| f.object.id));
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
-        let Some(live) = follower.live_objects(&known)? else { return Ok(()) };
+        let Some(live) = self.follower.live_objects(&known)? else { return Ok(()) };
         for job in &mut self.jobs {
             job.detach_stale(&live)?;
         }
@@ -97,6 +108,25 @@ impl Exporter<'_> {
         self.send_spans();
         self.services.retain(|pid, _| is_process_alive(*pid));
         Ok(())
+    }
+}
+
+/// Whose hits of some files are taken.
+pub(crate) struct Traced<'s> {
+    /// The processes of a target that names them one by one.
+    pub(crate) processes: Option<&'s [ProcessHandle]>,
+    /// The executables to whose processes hits are limited; see [`Follower::executables`].
+    pub(crate) executables: Option<Vec<u64>>,
+}
+
+impl<'s> Traced<'s> {
+    pub(super) fn of(
+        settings: &'s Settings,
+        follower: &Follower,
+        files: &[ScannedObject],
+    ) -> Traced<'s> {
+        let executables = files.first().and_then(|file| follower.executables(file.object.id));
+        Traced { processes: settings.processes.as_deref(), executables }
     }
 }
 

@@ -14,6 +14,8 @@
 //!   negative error number.
 //!
 //! Argument names come from the schema, or are `argN`. `goid` is the goroutine id.
+//!
+//! In a PID namespace, `bpf_get_current_pid_tgid()` returns the ids of that namespace.
 
 use super::BccHelper;
 use super::source::access::{SiteAccess, Sites, accessors, identifier, prelude};
@@ -24,7 +26,7 @@ use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
 use crate::error::{Error, ErrorKind, Result, Warning};
-use crate::kernel::{Attached, LinkMethod, Maps, Mechanism, attach, detect};
+use crate::kernel::{Attached, LinkMethod, Maps, Mechanism, attach, detect, pid_namespace};
 use crate::plan::{Access, Mode, Options, Plan, PlannedProbe, accesses};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -151,7 +153,8 @@ struct Build<'a> {
 
 impl Build<'_> {
     fn attach(&self, sleepable: bool, method: LinkMethod) -> Result<AttachedProgram> {
-        let mut whole = prelude(sleepable);
+        let namespace = pid_namespace::own()?;
+        let mut whole = prelude(sleepable, namespace.as_ref());
         whole.push_str(&self.accessors);
         let CProgram { name, source } = self.program;
         let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
@@ -160,7 +163,7 @@ impl Build<'_> {
         let tables = Tables::create(compiled.answer.tables)?;
         let mut bodies = compiled.answer.functions;
         let maps = Maps::create(self.plan, Transport::RingBuf)?;
-        let prologue = filter_prologue(self.plan, &maps.fds())?;
+        let prologue = filter_prologue(self.plan, &maps.fds(), namespace)?;
         let mut programs = Vec::new();
         for (function, cookies) in &self.functions {
             let name = format!("usdt__{function}");

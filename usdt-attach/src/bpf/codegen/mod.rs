@@ -20,6 +20,7 @@ mod action;
 mod condition;
 mod fault_in;
 mod nesting;
+pub(crate) mod pid_namespace;
 mod reads;
 mod record;
 #[cfg(test)]
@@ -31,7 +32,7 @@ use super::asm::{
     Assembler, Cond, Insn, JumpError, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
-use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
+use crate::bpf::{Counter, KernelFeatures, MapFds, PidNamespace, Program};
 use crate::error::{Error, Result};
 use crate::plan::pt_regs::CheckedFlags;
 use crate::plan::{Handler, Plan, Site};
@@ -95,13 +96,19 @@ pub(crate) fn compile(
 
 /// Compiles a prologue that limits a user's program to the traced processes. The program is
 /// appended to it.
-pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
+pub(crate) fn filter_prologue(
+    plan: &Plan,
+    maps: &MapFds,
+    pid_namespace: Option<PidNamespace>,
+) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, is_traced) = (asm.label(), asm.label());
-    let features = KernelFeatures::default();
+    let features = KernelFeatures { pid_namespace, ..KernelFeatures::default() };
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
+    emitter.load_ids();
     emitter.check_process();
+    emitter.check_namespace(done);
     emitter.asm.jump(is_traced);
     emitter.asm.place(done);
     emitter.asm.mov_imm(R0, 0);
@@ -127,6 +134,8 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         starts: 10,
         nested: 12,
         cgroup: 11,
+        processes: 12,
+        executables: 13,
     };
     let newest = KernelFeatures {
         cookies: true,
@@ -135,8 +144,11 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         preemption: Some(super::PreemptionFunctions { disable: 100, enable: 101 }),
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
         sleepable: true,
+        pid_namespace: None,
+        executable: Some(super::ExecutableOffsets { mm: 1000, file: 900, inode: 32 }),
     };
-    for features in [KernelFeatures::default(), newest] {
+    let in_namespace = KernelFeatures { pid_namespace: Some(pid_namespace::SAMPLE), ..newest };
+    for features in [KernelFeatures::default(), newest, in_namespace] {
         compile(plan, &maps, features)?;
     }
     Ok(())
@@ -153,6 +165,7 @@ fn program(
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
+    emitter.load_ids();
     emitter.check_process();
     let asm = &mut emitter.asm;
     match sites {
@@ -176,8 +189,15 @@ fn program(
     asm.call(helper::MAP_LOOKUP_ELEM);
     asm.jump_if(Cond::Eq, R0, 0, done);
     asm.mov(COUNTERS, R0);
+    let outside = emitter.asm.label();
+    let may_be_outside = emitter.check_namespace(outside);
     emitter.count(Counter::Hits);
     emitter.dispatch(sites)?;
+    if may_be_outside {
+        emitter.asm.place(outside);
+        emitter.count(Counter::Outside);
+        emitter.asm.jump(done);
+    }
     emitter.exits();
     emitter.asm.finish()
 }
@@ -208,10 +228,20 @@ impl Emitter<'_> {
     /// Ends the program unless the process is traced. The link filters by process, too, if the
     /// kernel supports that.
     fn check_process(&mut self) {
-        let asm = &mut self.asm;
-        if let Some(pids) = &self.plan.pids {
+        if self.plan.children.is_some() {
+            self.ids();
+            let asm = &mut self.asm;
+            asm.shr(R0, 32);
+            asm.store(Width::W, R10, -4, R0);
+            asm.map(R1, self.maps.processes);
+            asm.mov(R2, R10);
+            asm.add_imm(R2, -4);
+            asm.call(helper::MAP_LOOKUP_ELEM);
+            asm.jump_if(Cond::Eq, R0, 0, self.done);
+        } else if let Some(pids) = &self.plan.pids {
+            self.ids();
+            let asm = &mut self.asm;
             let is_traced = asm.label();
-            asm.call(helper::GET_CURRENT_PID_TGID);
             asm.shr(R0, 32);
             for pid in pids {
                 asm.jump_if(Cond::Eq, R0, *pid as i32, is_traced);
@@ -220,10 +250,24 @@ impl Emitter<'_> {
             asm.place(is_traced);
         }
         if self.plan.cgroup.is_some() {
+            let asm = &mut self.asm;
             asm.map(R1, self.maps.cgroup);
             asm.mov_imm(R2, 0);
             asm.call(helper::CURRENT_TASK_UNDER_CGROUP);
             asm.jump_if(Cond::Ne, R0, 1, self.done);
+        }
+        if let (Some(_), Some(offsets)) = (&self.plan.executables, self.features.executable) {
+            let asm = &mut self.asm;
+            asm.call(helper::GET_CURRENT_TASK_BTF);
+            for offset in [offsets.mm, offsets.file, offsets.inode] {
+                asm.load(Width::Dw, R0, R0, offset);
+            }
+            asm.store(Width::Dw, R10, -8, R0);
+            asm.map(R1, self.maps.executables);
+            asm.mov(R2, R10);
+            asm.add_imm(R2, -8);
+            asm.call(helper::MAP_LOOKUP_ELEM);
+            asm.jump_if(Cond::Eq, R0, 0, self.done);
         }
     }
 

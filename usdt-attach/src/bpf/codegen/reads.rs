@@ -68,7 +68,7 @@ impl Emitter<'_> {
                 self.asm.place(done);
             }
             ReadOp::PidTgid { to } => {
-                self.asm.call(helper::GET_CURRENT_PID_TGID);
+                self.ids();
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
             ReadOp::Comm { to } => self.comm(*to),

@@ -175,8 +175,9 @@ impl Emitter<'_> {
     /// Stores the process id, the thread id and the thread name.
     fn store_thread(&mut self) {
         let at = record_layout::PID_TGID as i16;
-        let Some(task) = self.features.task else {
-            self.asm.call(helper::GET_CURRENT_PID_TGID);
+        let task = self.features.task.filter(|_| self.features.pid_namespace.is_none());
+        let Some(task) = task else {
+            self.ids();
             self.asm.store(Width::Dw, BASE, at, R0);
             self.comm(record_layout::COMM);
             return;

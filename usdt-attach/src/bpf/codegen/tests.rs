@@ -17,6 +17,8 @@ pub(super) const MAPS: MapFds = MapFds {
     starts: 9,
     nested: 13,
     cgroup: 10,
+    processes: 11,
+    executables: 12,
 };
 
 pub(super) const FEATURES: KernelFeatures = KernelFeatures {
@@ -26,6 +28,8 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     preemption: Some(PreemptionFunctions { disable: 100, enable: 101 }),
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
     sleepable: false,
+    pid_namespace: None,
+    executable: None,
 };
 
 /// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different
@@ -177,7 +181,10 @@ fn every_jump_lands_on_an_instruction() {
     let oldest = compile(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
     let mut plan = plan(500, 30);
     plan.handlers[7].stack_check = true;
-    for Program { code, .. } in compile(&plan, &MAPS, FEATURES).unwrap().into_iter().chain(oldest) {
+    let in_namespace = KernelFeatures { pid_namespace: Some(pid_namespace::SAMPLE), ..FEATURES };
+    let newest =
+        [FEATURES, in_namespace].into_iter().flat_map(|f| compile(&plan, &MAPS, f).unwrap());
+    for Program { code, .. } in newest.chain(oldest) {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {

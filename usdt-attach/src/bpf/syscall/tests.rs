@@ -113,7 +113,8 @@ fn loads_a_program_and_enables_statistics() {
         return;
     }
     let program =
-        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), 0, 0, &mut []).unwrap();
+        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), LoadOptions::default(), &mut [])
+            .unwrap();
     let info = prog_info(program.as_fd()).unwrap();
     assert_eq!((info.type_, info.run_cnt), (BPF_PROG_TYPE_KPROBE, 0));
     assert_eq!(&info.name, b"usdt_test\0\0\0\0\0\0\0");
@@ -129,10 +130,11 @@ fn returns_the_log_of_the_verifier() {
     asm.load(Width::Dw, R1, R0, 0);
     asm.exit();
     let code = asm.finish().unwrap();
-    let error = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, 0, 0, &mut []).unwrap_err();
+    let options = LoadOptions::default();
+    let error = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, options, &mut []).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EACCES));
     let mut log = vec![0u8; 4096];
-    prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, 0, 0, &mut log).unwrap_err();
+    prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, options, &mut log).unwrap_err();
     let log = String::from_utf8_lossy(&log);
     assert!(log.contains("R0 !read_ok"), "{log}");
 }
@@ -142,8 +144,14 @@ fn attaches_to_a_raw_tracepoint() {
     if !may_use_bpf() {
         return;
     }
-    let program =
-        prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, c"usdt_test", &returns(0), 0, 0, &mut []).unwrap();
+    let program = prog_load(
+        BPF_PROG_TYPE_RAW_TRACEPOINT,
+        c"usdt_test",
+        &returns(0),
+        LoadOptions::default(),
+        &mut [],
+    )
+    .unwrap();
     raw_tracepoint_open(c"sched_process_exec", program.as_fd()).unwrap();
     let error = raw_tracepoint_open(c"no such tracepoint", program.as_fd()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
@@ -159,7 +167,8 @@ fn attaches_to_perf_events() {
     }
     let (_file, path) = file();
     let program =
-        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), 0, 0, &mut []).unwrap();
+        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), LoadOptions::default(), &mut [])
+            .unwrap();
     let event = || {
         perf_event_uprobe(kind.trim().parse().unwrap(), &path, 0, 0, std::process::id()).unwrap()
     };
@@ -182,8 +191,7 @@ fn attaches_to_many_sites_at_once() {
         BPF_PROG_TYPE_KPROBE,
         c"usdt_test",
         &returns(0),
-        BPF_TRACE_UPROBE_MULTI,
-        0,
+        LoadOptions { attach_type: BPF_TRACE_UPROBE_MULTI, ..LoadOptions::default() },
         &mut [],
     ) else {
         return;

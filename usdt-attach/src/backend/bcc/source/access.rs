@@ -1,16 +1,25 @@
 //! C functions with which a custom program reads arguments by name.
 
 use super::fault_in_macros;
+use super::pid_namespace::pid_tgid_function;
 use super::reads::{emit_read, slot_value};
+use crate::bpf::PidNamespace;
 use crate::bpf::helper::GET_ATTACH_COOKIE;
 use crate::plan::{Access, StringEnd, record_layout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The definitions that every custom program starts with. A program that may sleep waits for strings
-/// that are not in memory.
-pub(in crate::backend::bcc) fn prelude(may_sleep: bool) -> String {
-    format!(
+/// that are not in memory. In a PID namespace, the program's own calls of
+/// `bpf_get_current_pid_tgid` return the ids of that namespace.
+pub(in crate::backend::bcc) fn prelude(
+    may_sleep: bool,
+    pid_namespace: Option<&PidNamespace>,
+) -> String {
+    let ids = pid_namespace.map_or(String::new(), |namespace| {
+        format!("{}#define bpf_get_current_pid_tgid usdt_pid_tgid\n", pid_tgid_function(namespace))
+    });
+    let definitions = format!(
         "#include <uapi/linux/ptrace.h>\n\
          #define AT(type, at) (*(type *)(base + (at)))\n#define FAULT(bit) AT(u32, {faults}) |= 1u << (bit)\n\
          #define USDT(provider, probe) int usdt__##provider##__##probe(struct pt_regs *ctx)\n\
@@ -20,7 +29,8 @@ pub(in crate::backend::bcc) fn prelude(may_sleep: bool) -> String {
          static u64 (*usdt_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n{fault_in}",
         fault_in = fault_in_macros(true, may_sleep),
         faults = record_layout::FAULTS,
-    )
+    );
+    definitions + &ids
 }
 
 /// A name as part of a C identifier: `-` becomes `__`, other characters that C does not allow become

@@ -94,7 +94,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
         out,
         "    u64 image[{}] = {{}};\n    base = (u8 *)image;\n\
          \x20   AT(u64, {}) = cookie;\n    AT(u64, {time}) = bpf_ktime_get_ns();\n\
-         \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n    bpf_get_current_comm(base + {}, 16);\n",
+         \x20   AT(u64, {}) = PID_TGID;\n    bpf_get_current_comm(base + {}, 16);\n",
         prefix_len / 8,
         record_layout::COOKIE,
         record_layout::PID_TGID,

@@ -7,12 +7,14 @@ pub(super) mod access;
 mod action;
 mod condition;
 mod nesting;
+mod pid_namespace;
 mod reads;
 
 use crate::bpf::helper::{COPY_FROM_USER, CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::pt_regs::CheckedFlags;
 use crate::plan::{Action, Handler, Plan, record_layout};
+use pid_namespace::pid_tgid_function;
 use reads::emit_read;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -39,6 +41,8 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
         ("NESTED", format!("bpf_pseudo_fd(1, {})", maps.nested)),
         ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
+        ("PROCESSES", format!("bpf_pseudo_fd(1, {})", maps.processes)),
+        ("EXECUTABLES", format!("bpf_pseudo_fd(1, {})", maps.executables)),
     ];
     for (name, value) in maps {
         let _ = writeln!(out, "#define {name} {value}");
@@ -52,15 +56,20 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
          static u64 (*attach_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n\
          static long (*under_cgroup)(void *, u32) = (void *){CURRENT_TASK_UNDER_CGROUP};\n\
-         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n\
+         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n{pid_tgid}\n\
          {fault_in}\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         fault_in = fault_in_macros(plan.faults_in(), features.sleepable),
         faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
+        pid_tgid = match &features.pid_namespace {
+            // `ids` is a variable of the prologue.
+            Some(namespace) => pid_tgid_function(namespace) + "#define PID_TGID ids\n",
+            None => "#define PID_TGID bpf_get_current_pid_tgid()\n".to_owned(),
+        },
     );
-    prologue(&mut out, plan);
+    prologue(&mut out, plan, features);
     let sites = plan.sites();
     for (index, handler) in (0u32..).zip(&plan.handlers) {
         let cookies = sites.iter().filter(|site| site.handler == index).map(|site| site.cookie);
@@ -122,17 +131,32 @@ fn ranges(cookies: impl Iterator<Item = u32>) -> Vec<RangeInclusive<u32>> {
 }
 
 /// Emits what precedes the handlers: the checks of process, cgroup and limit, and the hit count.
-fn prologue(out: &mut String, plan: &Plan) {
-    if let Some(pids) = &plan.pids {
-        let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
-        let _ = write!(
-            out,
-            "  u32 tgid = bpf_get_current_pid_tgid() >> 32;\n  if ({}) return 0;\n",
-            others.join(" && ")
+fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
+    let is_in_namespace = features.pid_namespace.is_some();
+    if is_in_namespace {
+        out.push_str("  u64 ids = usdt_pid_tgid();\n");
+    }
+    if plan.children.is_some() {
+        out.push_str(
+            "  u32 tgid = PID_TGID >> 32;\n  if (!bpf_map_lookup_elem_(PROCESSES, &tgid)) return 0;\n",
         );
+    } else if let Some(pids) = &plan.pids {
+        let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
+        let _ =
+            write!(out, "  u32 tgid = PID_TGID >> 32;\n  if ({}) return 0;\n", others.join(" && "));
     }
     if plan.cgroup.is_some() {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
+    }
+    if let (Some(_), Some(offsets)) = (&plan.executables, features.executable) {
+        out.push_str("  u64 executable = (u64)bpf_get_current_task();\n");
+        for offset in [offsets.mm, offsets.file, offsets.inode] {
+            let _ = writeln!(
+                out,
+                "  if (bpf_probe_read_kernel(&executable, 8, (void *)(executable + {offset}))) return 0;"
+            );
+        }
+        out.push_str("  if (!bpf_map_lookup_elem_(EXECUTABLES, &executable)) return 0;\n");
     }
     if plan.limit.is_some() {
         out.push_str(
@@ -142,9 +166,15 @@ fn prologue(out: &mut String, plan: &Plan) {
     let _ = write!(
         out,
         "  u64 *counts = bpf_map_lookup_elem_(COUNTERS, &cookie);\n  if (!counts) return 0;\n\
-         \x20 COUNT({});\n  u8 *base;\n  u64 *slot, *budget_of_second;\n  u64 flags, length, value, number, index;\n\
+         {outside}  COUNT({hits});\n  u8 *base;\n  u64 *slot, *budget_of_second;\n  u64 flags, length, value, number, index;\n\
          \x20 s64 got;\n  switch (cookie) {{\n",
-        Counter::Hits as u32
+        hits = Counter::Hits as u32,
+        // As in the embedded back end, they are no hits of the target.
+        outside = if is_in_namespace && !plan.names_processes() {
+            format!("  if (!ids) {{ COUNT({}); return 0; }}\n", Counter::Outside as u32)
+        } else {
+            String::new()
+        },
     );
 }
 

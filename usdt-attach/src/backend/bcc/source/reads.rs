@@ -25,7 +25,7 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp, may_sleep: bool) {
             emit_string(out, read, may_sleep);
             Ok(())
         }
-        ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
+        ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = PID_TGID;"),
         ReadOp::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
         ReadOp::Stack { to, frames } => {
             writeln!(
