@@ -8,6 +8,7 @@
 
 mod catalog;
 mod file_bytes;
+mod file_facts;
 mod functions;
 mod host;
 mod mounts;
@@ -24,6 +25,8 @@ mod schema_file;
 pub mod select;
 
 pub(crate) use file_bytes::FileBytes;
+#[doc(hidden)]
+pub use file_facts::{FileFacts, file_facts};
 pub use functions::add_function_entries;
 pub(crate) use host::pids;
 pub(crate) use host::scan_host;

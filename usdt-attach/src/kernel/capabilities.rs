@@ -40,6 +40,8 @@ pub struct Capabilities {
     effective: u64,
     /// True if a seccomp filter is installed.
     has_seccomp_filter: bool,
+    /// True if the effective user is root, in this user namespace.
+    is_root: bool,
 }
 
 impl Capabilities {
@@ -57,6 +59,7 @@ impl Capabilities {
             effective: u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0),
             // SECCOMP_MODE_FILTER
             has_seccomp_filter: field("Seccomp:") == "2",
+            is_root: field("Uid:").split_whitespace().nth(1) == Some("0"),
         }
     }
 
@@ -71,6 +74,13 @@ impl Capabilities {
     /// `EACCES`).
     pub fn hint(self) -> &'static str {
         match (self.has(CAP_BPF) && self.has(CAP_PERFMON), self.has_seccomp_filter) {
+            (false, _) if self.is_root => match (self.has(CAP_BPF), self.has(CAP_PERFMON)) {
+                (false, true) => "this root lacks CAP_BPF: add it to the container or the unit",
+                (true, false) => "this root lacks CAP_PERFMON: add it to the container or the unit",
+                _ => {
+                    "this root lacks CAP_BPF and CAP_PERFMON: add them to the container or the unit"
+                }
+            },
             (false, _) => "run as root or with CAP_BPF and CAP_PERFMON",
             (true, true) => {
                 "a seccomp filter blocks it: run the container with `--security-opt seccomp=unconfined` or a profile \
@@ -78,6 +88,65 @@ impl Capabilities {
             }
             (true, false) => {
                 "the process has CAP_BPF and CAP_PERFMON, so kernel lockdown, a security module or the locked-memory limit blocks it"
+            }
+        }
+    }
+}
+
+/// Why this process may not read another one (ptrace(2), "Ptrace access mode checking").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PtraceObstacle {
+    /// It is not root and lacks the capability.
+    OtherUser,
+    /// It is root without the capability, as in most containers.
+    RootWithoutCapability,
+    /// Its capabilities do not reach processes outside of its user namespace.
+    UserNamespace,
+    /// It has the capability, so a security module forbids it.
+    SecurityModule,
+}
+
+impl PtraceObstacle {
+    pub(crate) fn current() -> PtraceObstacle {
+        let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        PtraceObstacle::of(Capabilities::current(), &uid_map)
+    }
+
+    fn of(own: Capabilities, uid_map: &str) -> PtraceObstacle {
+        // The initial user namespace maps every user to itself.
+        let is_initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
+        match (own.has(CAP_SYS_PTRACE), own.is_root) {
+            (true, _) if !uid_map.is_empty() && !is_initial => PtraceObstacle::UserNamespace,
+            (true, _) => PtraceObstacle::SecurityModule,
+            (false, true) => PtraceObstacle::RootWithoutCapability,
+            (false, false) => PtraceObstacle::OtherUser,
+        }
+    }
+
+    pub(crate) fn message(self, pid: u32) -> String {
+        match self {
+            PtraceObstacle::OtherUser => format!("process {pid} belongs to another user"),
+            PtraceObstacle::RootWithoutCapability => {
+                format!("process {pid} cannot be read: this process is root without CAP_SYS_PTRACE")
+            }
+            PtraceObstacle::UserNamespace => format!(
+                "process {pid} cannot be read: it is outside of the user namespace of this process"
+            ),
+            PtraceObstacle::SecurityModule => format!(
+                "process {pid} cannot be read: a security module forbids it, although this process has CAP_SYS_PTRACE"
+            ),
+        }
+    }
+
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            PtraceObstacle::OtherUser => "run as root or with CAP_SYS_PTRACE",
+            PtraceObstacle::RootWithoutCapability => {
+                "add the capability: `--cap-add SYS_PTRACE` for Docker and podman, `capabilities: add: [SYS_PTRACE]` for Kubernetes"
+            }
+            PtraceObstacle::UserNamespace => "run outside of the user namespace",
+            PtraceObstacle::SecurityModule => {
+                "check the AppArmor or SELinux profile, and kernel.yama.ptrace_scope"
             }
         }
     }
@@ -102,5 +171,26 @@ mod tests {
         assert!(hint(u64::MAX, "0").contains("lockdown"));
         assert_eq!(Capabilities::parse("no status"), Capabilities::default());
         assert!(!Capabilities::parse("CapEff: 0000000000200000").has(CAP_SYS_PTRACE));
+    }
+
+    #[test]
+    fn names_the_capability_that_root_lacks() {
+        let root = |effective: u64| {
+            Capabilities::parse(&format!("Uid:\t0\t0\t0\t0\nCapEff:\t{effective:016x}\n"))
+        };
+        assert!(root(0).hint().starts_with("this root lacks CAP_BPF and CAP_PERFMON"));
+        assert!(root(1 << CAP_BPF).hint().starts_with("this root lacks CAP_PERFMON"));
+        assert!(root(1 << CAP_PERFMON).hint().starts_with("this root lacks CAP_BPF:"));
+        let (initial, other) = ("         0          0 4294967295\n", "0 100000 65536\n");
+        let ptrace = root(1 << CAP_SYS_PTRACE);
+        for (own, uid_map, expected) in [
+            (root(0), initial, PtraceObstacle::RootWithoutCapability),
+            (root(0), other, PtraceObstacle::RootWithoutCapability),
+            (ptrace, other, PtraceObstacle::UserNamespace),
+            (ptrace, initial, PtraceObstacle::SecurityModule),
+            (Capabilities::default(), initial, PtraceObstacle::OtherUser),
+        ] {
+            assert_eq!(PtraceObstacle::of(own, uid_map), expected);
+        }
     }
 }

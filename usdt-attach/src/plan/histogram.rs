@@ -213,9 +213,45 @@ fn exponential_index(magnitude: u64, unit: u32) -> usize {
     bits + usize::from(aligned.is_some_and(|aligned| aligned > aligned_unit(unit)))
 }
 
+/// Returns the UCUM code of an argument's unit: the one that its schema declares, else the one that
+/// its name ends in. `None` if neither is a time or a number of bytes.
+pub(super) fn unit_of(argument: &str, declared: Option<&str>) -> Option<&'static str> {
+    let code = match declared {
+        Some(declared) => declared,
+        None => match argument.rsplit('_').next().unwrap_or(argument) {
+            "bytes" => "By",
+            "seconds" => "s",
+            last_word => last_word,
+        },
+    };
+    let known = ["ns", "us", "ms", "By"].into_iter().find(|known| *known == code);
+    // A name that ends in `_s` is usually a plural or a string.
+    known.or_else(|| {
+        (code == "s" && (declared.is_some() || argument.ends_with("seconds"))).then_some("s")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takes_the_unit_from_the_schema_or_the_name() {
+        for (argument, declared, expected) in [
+            ("duration_ns", None, Some("ns")),
+            ("us", None, Some("us")),
+            ("body_bytes", None, Some("By")),
+            ("elapsed", Some("ns"), Some("ns")),
+            ("elapsed", Some("s"), Some("s")),
+            ("age_seconds", None, Some("s")),
+            ("key_s", None, None),
+            ("columns", None, None),
+            ("wait_ns", Some("{request}"), None),
+        ] {
+            assert_eq!(unit_of(argument, declared), expected, "{argument}");
+        }
+    }
+
     use proptest::prelude::*;
 
     fn buckets() -> impl Strategy<Value = Buckets> {

@@ -177,7 +177,8 @@ impl Plan {
         names.into_iter().collect()
     }
 
-    /// Returns the unit of a histogram's values: `ns` for latencies, `None` if it is not known.
+    /// Returns the unit of a histogram's values as a UCUM code: `ns` for latencies, otherwise `ns`,
+    /// `us`, `ms`, `s` or `By`. `None` if it is not known.
     pub fn unit(&self) -> Option<&'static str> {
         self.table.as_ref().and_then(|table| table.unit)
     }

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::handler::{CompiledHandler, HandlerSpec, compile};
-use super::histogram::{MAX_LINEAR, Scale};
+use super::histogram::{MAX_LINEAR, Scale, unit_of};
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
@@ -242,7 +242,7 @@ impl<'a> Planner<'a> {
             objects,
             probes: probes.into_iter().collect(),
             handlers: handlers.into_iter().collect(),
-            table: table.finish(options),
+            table: table.finish(options, value_unit(options, candidates)),
             pids: options.pids.clone(),
             cgroup: options.cgroup.clone(),
             limit: options.limit,
@@ -268,6 +268,19 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the unit of the values of a histogram; `None` if it is not known, or if it is not the same
+/// for all probes.
+fn value_unit(options: &Options, candidates: &[Candidate<'_>]) -> Option<&'static str> {
+    let Mode::Histogram { value, .. } = &options.mode else { return None };
+    let mut units = candidates.iter().map(|candidate| {
+        let schema = candidate.selected.probe.schema.as_ref();
+        let argument = schema.and_then(|s| s.args.iter().find(|arg| arg.name == value.name));
+        unit_of(&value.name, argument.and_then(|arg| arg.unit.as_deref()))
+    });
+    let first = units.next()?;
+    first.filter(|_| units.all(|unit| unit == first))
 }
 
 /// Checks the bounds of a linear histogram.
@@ -333,7 +346,7 @@ impl TableBuilder {
     }
 
     /// Returns the table; `None` if the plan needs none.
-    fn finish(&self, options: &Options) -> Option<Table> {
+    fn finish(&self, options: &Options, value_unit: Option<&'static str>) -> Option<Table> {
         let ends = self.ends.as_ref()?;
         if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none()
         {
@@ -355,7 +368,7 @@ impl TableBuilder {
             key_size: size(&fields),
             fields,
             buckets: ends.buckets,
-            unit: starts.map(|_| "ns"),
+            unit: starts.map_or(value_unit, |_| Some("ns")),
             starts,
             entries: options.entries,
         })

@@ -20,7 +20,7 @@ use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often to rescan if no `exec` is reported.
@@ -209,9 +209,7 @@ impl Follower {
             Err(error) if error.is_resource_limit() => return Ok(None),
             live => live?,
         };
-        if let Target::Executable(path) = &self.target {
-            live.extend(ObjectId::from_path(path));
-        }
+        live.extend(self.target.executables().iter().filter_map(|path| ObjectId::from_path(path)));
         objects.difference(&live).for_each(|id| self.forget(*id));
         Ok(Some(live))
     }
@@ -255,7 +253,9 @@ impl Follower {
         let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
-            Target::Executable(path) => self.scan_file(&path),
+            target @ (Target::Executable(_) | Target::Executables(_)) => {
+                self.scan_files(target.executables())
+            }
             Target::Command(_) => NewObjects::default(),
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
@@ -301,9 +301,14 @@ impl Follower {
         }
     }
 
-    /// Scans the file if the path refers to another one than before.
-    fn scan_file(&self, path: &Path) -> NewObjects {
+    /// Scans the files whose paths refer to others than before.
+    fn scan_files(&self, paths: &[PathBuf]) -> NewObjects {
         let mut new = NewObjects::default();
+        paths.iter().for_each(|path| self.scan_file(path, &mut new));
+        new
+    }
+
+    fn scan_file(&self, path: &Path, new: &mut NewObjects) {
         if ObjectId::from_path(path).is_some_and(|id| !self.known.contains(&id)) {
             match discover::scan_file(path) {
                 Ok(scanned) => new.objects.push(scanned),
@@ -312,7 +317,6 @@ impl Follower {
                 Err(_) => {}
             }
         }
-        new
     }
 
     /// Scans the reported processes that belong to the target. A due rescan adds those reported
@@ -388,7 +392,7 @@ fn processes_of(target: &Target) -> Result<Vec<u32>> {
         }
         Target::Cgroup(path) => cgroup_members(path),
         Target::Host => discover::pids(),
-        Target::Executable(_) | Target::Command(_) => Ok(Vec::new()),
+        Target::Executable(_) | Target::Executables(_) | Target::Command(_) => Ok(Vec::new()),
     };
     pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
 }

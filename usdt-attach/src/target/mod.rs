@@ -4,6 +4,8 @@
 pub mod follow;
 mod pending_child;
 mod process_handle;
+#[doc(hidden)]
+pub mod process_name;
 
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
@@ -40,6 +42,8 @@ pub enum Target {
     Processes(Vec<ProcessHandle>),
     /// Every process that maps this executable or library, present and future.
     Executable(PathBuf),
+    /// Every process that maps one of these executables or libraries, present and future.
+    Executables(Vec<PathBuf>),
     /// Every process in this cgroup (v2) and its descendants, present and future.
     Cgroup(PathBuf),
     /// Every process of this host, present and future.
@@ -57,6 +61,11 @@ impl fmt::Display for Target {
                 write!(f, "process {}", pids.join(", "))
             }
             Target::Executable(path) | Target::Cgroup(path) => Escaped::new(path).fmt(f),
+            Target::Executables(paths) => {
+                let paths: Vec<String> =
+                    paths.iter().map(|path| Escaped::new(path).to_string()).collect();
+                f.write_str(&paths.join(", "))
+            }
             Target::Host => f.write_str("this host"),
             Target::Command(words) => {
                 words.first().map_or(Ok(()), |word| Escaped::new(word).fmt(f))
@@ -179,6 +188,13 @@ impl Target {
                 scan_processes(all)?
             }
             Target::Executable(path) => file(path)?,
+            Target::Executables(paths) => {
+                let mut all = Scan::default();
+                for path in paths {
+                    add_new(&mut all, file(path)?);
+                }
+                all
+            }
             Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?),
             Target::Host => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
@@ -196,7 +212,16 @@ impl Target {
     /// it has.
     #[doc(hidden)]
     pub fn has_changing_files(&self) -> bool {
-        matches!(self, Target::Executable(_) | Target::Cgroup(_) | Target::Host)
+        !matches!(self, Target::Processes(_) | Target::Command(_))
+    }
+
+    /// Returns the paths of a target that names executables; empty for other targets.
+    pub(crate) fn executables(&self) -> &[PathBuf] {
+        match self {
+            Target::Executable(path) => std::slice::from_ref(path),
+            Target::Executables(paths) => paths,
+            _ => &[],
+        }
     }
 
     /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.

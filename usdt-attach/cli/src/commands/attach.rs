@@ -6,7 +6,7 @@ use crate::privileges::{Needs, restrict_attached};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
@@ -46,6 +46,7 @@ pub(crate) fn attach<O: Output>(
         found.iter().for_each(|f| symbols.add_object(&f.object));
     }
     let mut output = open(&plan, symbols)?;
+    let attached = attached_message(&plan);
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
     let event_loop =
@@ -58,6 +59,9 @@ pub(crate) fn attach<O: Output>(
         let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
         restrict_attached(attached, || event_loop.summary().is_ok());
     }
+    if let Some(message) = attached.filter(|_| io::stderr().is_terminal()) {
+        say(&message);
+    }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {
@@ -69,6 +73,18 @@ pub(crate) fn attach<O: Output>(
     }
     say(&text::summary(summary));
     Ok(())
+}
+
+/// What a user waits for: the number of attached probes. `None` if there is none yet.
+fn attached_message(plan: &Plan) -> Option<String> {
+    let (probes, files) = (plan.probes().len() as u64, plan.objects().len() as u64);
+    (probes > 0).then(|| {
+        format!(
+            "attached to {} of {}; Ctrl-C ends",
+            text::with_unit(probes, "probe"),
+            text::with_unit(files, "file")
+        )
+    })
 }
 
 /// Prints a plan instead of attaching, for `--dry-run`.

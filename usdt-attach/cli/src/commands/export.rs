@@ -195,7 +195,7 @@ impl Run<'_> {
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
         warn(warnings);
-        warn(found.iter().flat_map(|f| f.warnings.clone()));
+        warn(found.iter().flat_map(|f| &f.warnings));
         found.retain(|f| !f.probes.is_empty());
         let selected = select_if_any(&found, &globs);
         if selected.is_empty() && !self.wait_for_probes {
@@ -229,8 +229,8 @@ impl Run<'_> {
             exporter.metrics_url().map_or(String::new(), |url| format!("; metrics at {url}"));
         say(&format!(
             "attached to {} in {}{endpoint}",
-            with_unit(exporter.sites(), "site"),
-            with_unit(files, "file")
+            text::with_unit(exporter.sites(), "site"),
+            text::with_unit(files, "file")
         ));
         // Fails if the program was not started by systemd.
         let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -243,11 +243,6 @@ impl Run<'_> {
         say(&text::summary(summary?));
         Ok(())
     }
-}
-
-/// Formats a count with its unit: `1 site`, `2 sites`.
-fn with_unit(n: u64, unit: &str) -> String {
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Forwards signals to the exporter: SIGHUP reloads, and the others stop it. The second one that

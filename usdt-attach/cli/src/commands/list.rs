@@ -1,5 +1,6 @@
 //! `usdt-attach list`.
 
+use super::process_arg::{self, ProcessArg};
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
@@ -14,9 +15,9 @@ use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// List the probes of this process and its libraries
-    #[arg(short, long, value_name = "PID")]
-    pid: Option<u32>,
+    /// List the probes of these processes and their libraries: PIDs or names
+    #[arg(short, long, value_name = "PID|NAME", value_delimiter = ',')]
+    pid: Vec<ProcessArg>,
     /// List the probes of all processes
     #[arg(long, conflicts_with = "pid")]
     all: bool,
@@ -33,10 +34,10 @@ pub(crate) struct ListArgs {
 
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::start("scanning for probes");
-    let target = match args.pid {
+    let target = match args.pid.as_slice() {
         _ if args.all => Some(Target::Host),
-        Some(pid) => Some(Target::pid(pid)?),
-        None => None,
+        [] => None,
+        processes => Some(Target::pids(process_arg::pids(processes)?)?),
     };
     let mut warnings = Vec::new();
     let (mut found, globs, place) = match (target, args.file_and_globs.split_first()) {
@@ -59,7 +60,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     discover::add_function_entries(&mut found, &globs);
     drop(progress);
     warn(warnings);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(found.iter().flat_map(|f| &f.warnings));
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));

@@ -63,7 +63,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         SchemaFile::read(file)?.apply(&mut found);
     }
     warn(warnings);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(found.iter().flat_map(|f| &f.warnings));
     let options = Options {
         pids,
         cgroup: target.cgroup().map(Into::into),
