@@ -211,7 +211,7 @@ mod tests {
 
         #[test]
         fn the_go_function_of_a_probe_matches_it(
-            words in proptest::collection::vec("[a-z][a-z0-9]{1,5}", 1..4),
+            words in proptest::collection::vec("[a-z]{2}[a-z0-9]{0,4}", 1..4),
             separator in "_|__|-",
         ) {
             let capital = |word: &String| word[..1].to_uppercase() + &word[1..];
