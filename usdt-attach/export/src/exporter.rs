@@ -14,10 +14,12 @@ use crate::heartbeat::Heartbeat;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
 use crate::otlp::{self, Period, RequestCounts};
+use crate::owner::Owner;
+use crate::owners::Owners;
 use crate::self_metrics::{self, OtlpCounts, Snapshot};
 use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -147,12 +149,12 @@ pub struct Exporter<'a> {
     /// The counts of all senders, also of those before a reload.
     otlp_counts: Arc<RequestCounts>,
     heartbeat: Arc<Heartbeat>,
-    /// Spans that wait to be sent.
-    span_queue: Vec<Span>,
+    /// Spans that wait to be sent, with the owners of their processes.
+    span_queue: Vec<(Arc<Owner>, Span)>,
     /// Spans that were discarded because the queue was full.
     discarded_spans: u64,
-    /// The service name of each process with spans.
-    services: HashMap<u32, String>,
+    /// Whose numbers and spans they are.
+    owners: Owners,
     /// The time of the start in nanoseconds since 1970.
     started_ns: u64,
 }
@@ -190,7 +192,7 @@ impl<'a> Exporter<'a> {
             heartbeat: Arc::new(Heartbeat::new()),
             span_queue: Vec::new(),
             discarded_spans: 0,
-            services: HashMap::new(),
+            owners: Owners::default(),
             started_ns: unix_nanos(),
         };
         let config = exporter.settings.config.clone();
@@ -221,7 +223,9 @@ impl<'a> Exporter<'a> {
     /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new
     /// job cannot be started, all jobs stay as they are.
     fn apply_entries(&mut self, config: &Config) -> Result<()> {
+        let by_process = self.has_several_owners();
         let scope = Scope {
+            by_process,
             cgroup: self.settings.target.cgroup().map(Into::into),
             max_series: config.limits.series,
             buffer_bytes: config.limits.buffer,
@@ -278,6 +282,7 @@ impl<'a> Exporter<'a> {
         let start = Instant::now();
         let (mut last_metrics, mut last_spans) = (start, start);
         let (mut last_cleanup, mut last_liveness_check) = (start, start);
+        let mut next_look = start;
         let mut last_event = start;
         loop {
             match self.event_receiver.recv_timeout(self.timeout(last_event)) {
@@ -305,6 +310,9 @@ impl<'a> Exporter<'a> {
             if interval.is_some_and(|interval| last_metrics.elapsed() >= interval) {
                 last_metrics = Instant::now();
                 self.send_metrics()?;
+            }
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + self.follow_processes()?;
             }
             if last_cleanup.elapsed() >= CLEANUP_INTERVAL {
                 last_cleanup = Instant::now();
@@ -367,15 +375,14 @@ impl<'a> Exporter<'a> {
         let mut had_events = false;
         for job in &mut self.jobs {
             let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
-            let (queue, discarded, services) =
-                (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
+            let (queue, discarded, owners) =
+                (&mut self.span_queue, &mut self.discarded_spans, &mut self.owners);
+            owners.begin_round();
             let more = job.drain(|span| {
-                // If the process has ended, the name of its thread has to do.
-                services
-                    .entry(span.pid)
-                    .or_insert_with(|| program_name(span.pid).unwrap_or_else(|| span.comm.clone()));
                 if queue.len() < max_queued {
-                    queue.push(span);
+                    // If the process has ended unseen, the name of its thread has to do.
+                    let fallback = || Owner::of_file(span.comm.as_ref());
+                    queue.push((owners.owner_or_else(span.pid, fallback), span));
                 } else {
                     *discarded += 1;
                 }
@@ -390,16 +397,12 @@ impl<'a> Exporter<'a> {
         let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) else {
             return;
         };
-        let services = &self.services;
-        // The name that the OpenTelemetry specification defines for an unknown service.
-        let service_name =
-            |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
         for batch in std::mem::take(&mut self.span_queue).chunks(otlp::MAX_BATCH) {
-            sender.send_spans(otlp::spans(batch, &otlp.resource, service_name), batch.len());
+            sender.send_spans(otlp::spans(batch, &otlp.resource), batch.len());
         }
     }
 
-    fn send_metrics(&self) -> Result<()> {
+    fn send_metrics(&mut self) -> Result<()> {
         let families = self.families()?;
         if let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) {
             let period = Period { since: self.started_ns, now: unix_nanos() };
@@ -409,16 +412,17 @@ impl<'a> Exporter<'a> {
     }
 
     /// Collects all metrics. Those of the exporter itself come last.
-    fn families(&self) -> Result<Vec<Family>> {
+    fn families(&mut self) -> Result<Vec<Family>> {
         let mut merged: BTreeMap<String, Family> = BTreeMap::new();
+        self.owners.begin_round();
         for job in &self.jobs {
-            for family in job.families()? {
+            for family in job.families(&mut self.owners)? {
                 match merged.get_mut(&family.name) {
                     // Two entries may count the same probe by different labels.
                     Some(known) if known.kind == family.kind => {
-                        let labels: HashSet<Vec<(String, String)>> =
-                            known.series.iter().map(|series| series.labels.clone()).collect();
-                        let is_new = |series: &Series| !labels.contains(&series.labels);
+                        let id = |series: &Series| (series.owner.clone(), series.labels.clone());
+                        let ids: HashSet<_> = known.series.iter().map(id).collect();
+                        let is_new = |series: &Series| !ids.contains(&id(series));
                         known.series.extend(family.series.into_iter().filter(is_new));
                     }
                     Some(_) => {}
@@ -429,6 +433,37 @@ impl<'a> Exporter<'a> {
         let mut out: Vec<Family> = merged.into_values().collect();
         out.extend(self_metrics::families(&self.snapshot()?));
         Ok(out)
+    }
+
+    /// Whether hits can come from processes of several owners.
+    fn has_several_owners(&mut self) -> bool {
+        let Some(processes) = &self.settings.processes else { return true };
+        // A command may start other programs.
+        if matches!(self.settings.target, Target::Command(_)) {
+            return true;
+        }
+        let fallback = Owner::other();
+        let mut all = processes.iter().map(|process| self.owners.owner(process.pid(), &fallback));
+        let first = all.next();
+        all.any(|owner| Some(owner) != first)
+    }
+
+    /// Learns the owners of processes while they run, and takes the totals of those that have ended
+    /// from the kernel. Returns how long to wait until the next look, so that looking takes at most
+    /// a hundredth of a CPU.
+    fn follow_processes(&mut self) -> Result<Duration> {
+        const INTERVAL: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        self.owners.begin_round();
+        let mut ended = HashSet::new();
+        for job in &mut self.jobs {
+            job.follow_processes(&mut self.owners, &mut ended)?;
+        }
+        self.owners.look_again(ended);
+        for message in self.owners.take_messages() {
+            (self.report)(message);
+        }
+        Ok(INTERVAL.max(start.elapsed() * 100))
     }
 
     /// The state from which the metrics about the exporter itself are built.
@@ -460,10 +495,4 @@ impl<'a> Exporter<'a> {
             otlp,
         })
     }
-}
-
-/// The file name of a process's executable; `None` if the process has ended.
-fn program_name(pid: u32) -> Option<String> {
-    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    Some(exe.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
 }

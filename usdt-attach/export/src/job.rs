@@ -1,20 +1,31 @@
 //! One entry of the configuration: its sessions, and the totals of sessions that have ended.
 //!
+//! # Owners
+//!
+//! The hits of several processes have several owners: services and containers. If they can come
+//! from more than one, the kernel aggregates them by process. The rows of a process belong to its
+//! owner. When it ends, they are taken from the kernel and retained, so that the table has space for
+//! others.
+//!
 //! A job has one session per file if the files of its target come and go, so that it can detach
 //! from a file that no process runs any more. The totals of such a file are retained: a counter
 //! must not decrease.
 
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
 use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
+use crate::owner::Owner;
+use crate::owners::Owners;
 use crate::span::Pairing;
+use indexmap::IndexMap;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
-use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
+use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows, process_of};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
@@ -34,6 +45,8 @@ pub(crate) enum Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scope {
     pub(crate) cgroup: Option<PathBuf>,
+    /// Whether hits can come from processes of several owners.
+    pub(crate) by_process: bool,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
     /// The size of the event buffer of each session with spans; a power of two.
@@ -53,18 +66,61 @@ pub(crate) struct Job {
     sessions: Vec<AttachedSession>,
     /// Files whose probes cannot be planned, which was reported.
     unplanned: HashSet<ObjectId>,
-    /// The totals of sessions that have ended.
-    retained_rows: Vec<Row>,
+    /// The totals of processes and sessions that have ended.
+    retained_rows: OwnedRows,
     /// The hit counts of sessions that have ended.
     retained_summary: Summary,
     /// Set if the entry is that of spans.
     pub(crate) pairing: Option<Pairing>,
 }
 
+/// Rows by their owner.
+type OwnedRows = IndexMap<Arc<Owner>, Vec<Row>>;
+
 /// A session and the files that it is attached to.
 struct AttachedSession {
     session: Session,
     objects: Vec<ObjectId>,
+    /// Processes that ran the files when they were attached to; may be incomplete.
+    processes: Vec<u32>,
+    /// The owner of processes of which nothing else is known.
+    fallback: Arc<Owner>,
+}
+
+impl AttachedSession {
+    /// The owner of a row, from which the process is removed.
+    fn owner_of(&self, row: &mut Row, owners: &mut Owners) -> Arc<Owner> {
+        match process_of(row).or(self.processes.first().copied()) {
+            Some(pid) => owners.owner(pid, &self.fallback),
+            None => owners.owner(0, &self.fallback),
+        }
+    }
+
+    /// The rows that the kernel has, by owner.
+    fn rows(&self, owners: &mut Owners) -> Result<OwnedRows> {
+        let mut out = OwnedRows::new();
+        for mut row in self.session.rows()? {
+            out.entry(self.owner_of(&mut row, owners)).or_default().push(row);
+        }
+        Ok(out)
+    }
+
+    /// The owners of the processes that ran the files when they were attached to.
+    fn first_owners(&self, owners: &mut Owners) -> HashSet<Arc<Owner>> {
+        let running = self.processes.iter().filter(|pid| !owners.has_ended(**pid));
+        let running: Vec<u32> = running.copied().collect();
+        match running.is_empty() {
+            true => HashSet::from([owners.owner(0, &self.fallback)]),
+            false => running.into_iter().map(|pid| owners.owner(pid, &self.fallback)).collect(),
+        }
+    }
+}
+
+/// Adds rows. Those with the same owner, probe and labels are merged.
+fn merge_owned(into: &mut OwnedRows, rows: OwnedRows) {
+    for (owner, rows) in rows {
+        merge_rows(into.entry(owner).or_default(), rows);
+    }
 }
 
 /// Returns the entries of a configuration.
@@ -85,6 +141,7 @@ impl Job {
         let mut options = Options {
             cgroup: scope.cgroup.clone(),
             entries: scope.max_series,
+            by_process: scope.by_process,
             ..Options::default()
         };
         let globs;
@@ -132,7 +189,7 @@ impl Job {
             options,
             sessions: Vec::new(),
             unplanned: HashSet::new(),
-            retained_rows: Vec::new(),
+            retained_rows: OwnedRows::new(),
             retained_summary: Summary::default(),
             pairing,
         })
@@ -169,12 +226,26 @@ impl Job {
         match Plan::new(&selected, &Options { pids, ..self.options.clone() }) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
-                let objects = plan.objects().iter().map(PlannedObject::id).collect();
+                let objects: Vec<ObjectId> = plan.objects().iter().map(PlannedObject::id).collect();
+                let fallback = plan
+                    .objects()
+                    .first()
+                    .map_or_else(Owner::other, |object| Owner::of_file(&object.path));
+                let is_attached = |file: &&ScannedObject| objects.contains(&file.object.id);
+                let files = || found.iter().filter(is_attached);
+                let mut processes: Vec<u32> = match &running {
+                    Some(running) => running.iter().map(|process| process.pid()).collect(),
+                    None => files().flat_map(|file| file.pids.iter().copied()).collect(),
+                };
+                if processes.is_empty() {
+                    processes = files().flat_map(|file| processes_of(&file.object.path)).collect();
+                }
+                processes.truncate(MAX_FIRST_PROCESSES);
                 let mut session = Session::start(plan, backend)?;
                 session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
                 check_ids(running.into_iter().flatten())?;
-                self.sessions.push(AttachedSession { session, objects });
+                self.sessions.push(AttachedSession { session, objects, processes, fallback });
             }
             Err(error) => {
                 self.unplanned.extend(found.iter().map(|file| file.object.id));
@@ -185,7 +256,11 @@ impl Job {
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.
-    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
+    pub(crate) fn detach_stale(
+        &mut self,
+        live: &HashSet<ObjectId>,
+        owners: &mut Owners,
+    ) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
         let is_live =
             |attached: &AttachedSession| attached.objects.iter().any(|id| live.contains(id));
@@ -193,13 +268,47 @@ impl Job {
             std::mem::take(&mut self.sessions).into_iter().partition(is_live);
         self.sessions = kept;
         Session::detach_all(stale.iter_mut().map(|attached| &mut attached.session));
-        for AttachedSession { session, .. } in &stale {
+        for attached in &stale {
             if self.pairing.is_none() {
-                merge_rows(&mut self.retained_rows, session.rows()?);
+                merge_owned(&mut self.retained_rows, attached.rows(owners)?);
             }
-            self.retained_summary = self.retained_summary + session.summary()?;
+            self.retained_summary = self.retained_summary + attached.session.summary()?;
         }
         Ok(())
+    }
+
+    /// Learns the owners of the processes that have rows, as long as they run. Takes the rows of
+    /// those that have ended from the kernel, and adds these processes to `ended`.
+    pub(crate) fn follow_processes(
+        &mut self,
+        owners: &mut Owners,
+        ended: &mut HashSet<u32>,
+    ) -> Result<()> {
+        for attached in &self.sessions {
+            let pids = attached.session.processes()?;
+            let gone: HashSet<u32> =
+                pids.iter().copied().filter(|pid| owners.has_ended(*pid)).collect();
+            for pid in pids.difference(&gone) {
+                owners.owner(*pid, &attached.fallback);
+            }
+            if gone.is_empty() {
+                continue;
+            }
+            let mut taken = OwnedRows::new();
+            for mut row in attached.session.take_rows(|pid| gone.contains(&pid))? {
+                let pid = process_of(&mut row).unwrap_or_default();
+                let owner = owners.last_owner(pid, &attached.fallback);
+                taken.entry(owner).or_default().push(row);
+            }
+            merge_owned(&mut self.retained_rows, taken);
+            ended.extend(gone);
+        }
+        Ok(())
+    }
+
+    /// Forgets the totals of owners that are not exported any more.
+    pub(crate) fn forget_owners(&mut self, over: &HashSet<Arc<Owner>>) {
+        self.retained_rows.retain(|owner, _| !over.contains(owner));
     }
 
     /// The globs of the probes.
@@ -245,69 +354,95 @@ impl Job {
             .try_fold(self.retained_summary, |all, attached| Ok(all + attached.session.summary()?))
     }
 
-    /// The name of the entry in the metrics about the exporter itself.
+    /// The name of the entry in the metrics about the exporter itself: the configured one, else a
+    /// probe.
     pub(crate) fn name(&self) -> String {
         match &self.entry {
-            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.0.join(",")),
-            Entry::Hist(hist) => hist
-                .name
-                .clone()
-                .unwrap_or_else(|| format!("{} {}", hist.probes.0.join(","), hist.value)),
-            Entry::Latency(l) => l.name.clone().unwrap_or_else(|| format!("{} {}", l.start, l.end)),
+            Entry::Count(count) => {
+                count.name.clone().unwrap_or_else(|| entry_name(&count.probes.0))
+            }
+            Entry::Hist(hist) => hist.name.clone().unwrap_or_else(|| {
+                shortened(&format!("{} {}", entry_name(&hist.probes.0), hist.value))
+            }),
+            Entry::Latency(l) => {
+                l.name.clone().unwrap_or_else(|| shortened(&format!("{} {}", l.start, l.end)))
+            }
             Entry::Spans(_) => "spans".to_owned(),
         }
     }
 
     /// The metrics of the entry; none for spans.
-    pub(crate) fn families(&self) -> Result<Vec<Family>> {
+    pub(crate) fn families(&self, owners: &mut Owners) -> Result<Vec<Family>> {
         if self.pairing.is_some() {
             return Ok(Vec::new());
         }
-        let sessions = self.sessions.iter().map(|attached| &attached.session);
-        let mut rows = Session::merged_rows(sessions)?;
-        // Merging needs several times the memory of the rows.
-        if !self.retained_rows.is_empty() {
-            let live = std::mem::replace(&mut rows, self.retained_rows.clone());
-            merge_rows(&mut rows, live);
+        let mut all = self.retained_rows.clone();
+        for attached in &self.sessions {
+            let mut rows = attached.rows(owners)?;
+            if rows.is_empty() {
+                let first = attached.first_owners(owners);
+                rows.extend(first.into_iter().map(|owner| (owner, Vec::new())));
+            }
+            for (owner, rows) in &mut rows {
+                let retained = self.retained_rows.get(owner);
+                let empty =
+                    self.empty_rows(attached, rows, retained.map_or(&[][..], Vec::as_slice));
+                rows.extend(empty);
+            }
+            merge_owned(&mut all, rows);
         }
-        let empty = self.empty_histograms(&rows);
-        rows.extend(empty);
-        let mut out: Vec<Family> = Vec::new();
-        for row in rows {
-            let Some(description) = self.describe(&row) else { continue };
-            let Description { name, help, unit, kind, with_probe } = description;
-            let series = series(&row, unit, with_probe);
-            match out.iter_mut().find(|family| family.name == name) {
-                Some(family) => family.series.push(series),
-                None => out.push(Family { name, help, unit, kind, series: vec![series] }),
+        let mut out: IndexMap<String, Family> = IndexMap::new();
+        for (owner, rows) in &all {
+            for row in rows {
+                let Some(description) = self.describe(row) else { continue };
+                let Description { name, help, unit, ucum, kind, with_probe } = description;
+                let series = series(row, owner, unit, with_probe);
+                let family = out.entry(name).or_insert_with_key(|name| Family {
+                    name: name.clone(),
+                    help,
+                    unit,
+                    ucum,
+                    kind,
+                    series: Vec::new(),
+                });
+                family.series.push(series);
             }
         }
-        out.iter_mut().for_each(|family| family.series.sort_by(|a, b| a.labels.cmp(&b.labels)));
+        let mut out: Vec<Family> = out.into_values().collect();
+        out.iter_mut().for_each(|family| {
+            family.series.sort_by(|a, b| (&a.owner, &a.labels).cmp(&(&b.owner, &b.labels)));
+        });
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
     }
 
-    /// Empty histograms of the probes that have no row yet. A rate can be computed from the first
-    /// value on only if the series exists before.
-    fn empty_histograms(&self, rows: &[Row]) -> Vec<Row> {
-        let mut known: HashSet<&PlannedProbe> = rows.iter().map(|row| &row.probe).collect();
-        let mut out: Vec<Row> = Vec::new();
-        for plan in self.sessions.iter().map(|attached| attached.session.plan()) {
-            let Some(buckets) = plan.buckets_per_probe() else { continue };
-            for probe in plan.probes() {
-                let has_rows = match &self.options.mode {
-                    Mode::Latency { end, .. } => end.matches_names(&probe.provider, &probe.name),
-                    _ => true,
-                };
-                if has_rows && known.insert(probe) {
-                    let counts = vec![0; buckets.count()];
-                    let total =
-                        Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
-                }
-            }
+    /// Rows without hits, for the probes of a session that have no row of an owner yet. A rate can
+    /// be computed from the first hit on only if the series exists before.
+    fn empty_rows(&self, attached: &AttachedSession, rows: &[Row], retained: &[Row]) -> Vec<Row> {
+        let plan = attached.session.plan();
+        let buckets = plan.buckets_per_probe();
+        let is_labeled = matches!(&self.options.mode, Mode::Count { by } if !by.is_empty());
+        if is_labeled {
+            return Vec::new();
         }
-        out
+        let known: HashSet<&PlannedProbe> =
+            rows.iter().chain(retained).map(|row| &row.probe).collect();
+        let has_rows = |probe: &PlannedProbe| match &self.options.mode {
+            Mode::Latency { end, .. } => end.matches_names(&probe.provider, &probe.name),
+            _ => true,
+        };
+        let missing =
+            plan.probes().iter().filter(|probe| has_rows(probe) && !known.contains(probe));
+        let total = || match buckets {
+            None => Total::Count(0),
+            Some(buckets) => {
+                let counts = vec![0; buckets.count()];
+                Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 })
+            }
+        };
+        let row =
+            |probe: &PlannedProbe| Row { probe: probe.clone(), labels: Vec::new(), total: total() };
+        missing.map(row).collect()
     }
 
     /// The metric of a row; `None` for spans.
@@ -321,6 +456,7 @@ impl Job {
                     name: if name.ends_with("_total") { name } else { format!("{name}_total") },
                     help: count.help.clone().unwrap_or_else(|| format!("Hits of {probe}.")),
                     unit: Unit::None,
+                    ucum: "{hit}",
                     kind: Kind::Counter,
                     with_probe: count.name.is_some() && may_match_several(&count.probes.0),
                 }
@@ -341,6 +477,7 @@ impl Job {
                         .clone()
                         .unwrap_or_else(|| format!("{} of {probe}.", hist.value)),
                     unit,
+                    ucum: unit.ucum_code(),
                     kind: Kind::Histogram,
                     with_probe: hist.name.is_some() && may_match_several(&hist.probes.0),
                 }
@@ -352,6 +489,7 @@ impl Job {
                     .clone()
                     .unwrap_or_else(|| format!("Time from {} to {probe}.", latency.start)),
                 unit: Unit::Ns,
+                ucum: Unit::Ns.ucum_code(),
                 kind: Kind::Histogram,
                 with_probe: latency.name.is_some()
                     && may_match_several(std::slice::from_ref(&latency.end)),
@@ -361,15 +499,48 @@ impl Job {
     }
 }
 
+/// The number of processes of which the owners are looked up for series without hits.
+const MAX_FIRST_PROCESSES: usize = 100;
+
+/// The processes whose executable has this path.
+fn processes_of(path: &Path) -> Vec<u32> {
+    let Ok(path) = path.canonicalize() else { return Vec::new() };
+    let pids = usdt_attach::discover::pids().unwrap_or_default();
+    let runs =
+        |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == path);
+    pids.into_iter().filter(runs).collect()
+}
+
 /// A metric without its series.
 struct Description {
     name: String,
     help: String,
     unit: Unit,
+    /// The UCUM code of the unit.
+    ucum: &'static str,
     kind: Kind,
     /// Whether the series of several probes share the metric, so that they need a label for the
     /// probe.
     with_probe: bool,
+}
+
+/// The name of an entry with these globs: the only one, or the first one with the number of the
+/// others.
+fn entry_name(globs: &[String]) -> String {
+    match globs {
+        [] => String::new(),
+        [one] => shortened(one),
+        [first, others @ ..] => format!("{} and {} more", shortened(first), others.len()),
+    }
+}
+
+/// A name as the value of a label, which has at most 64 characters.
+fn shortened(name: &str) -> String {
+    const MAX: usize = 64;
+    if name.chars().count() <= MAX {
+        return name.to_owned();
+    }
+    name.chars().take(MAX - 1).chain(['…']).collect()
 }
 
 /// Whether globs may match more than one probe.

@@ -2,8 +2,10 @@
 //! in the kernel.
 
 use crate::config::Unit;
+use crate::owner::Owner;
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use usdt_attach::event::counts::{Histogram, Row, Total};
 use usdt_attach::plan::{Buckets, PlannedProbe, Scale};
 
@@ -15,6 +17,8 @@ pub(crate) struct Family {
     pub(crate) help: String,
     /// The unit of the values before export: times are exported in seconds.
     pub(crate) unit: Unit,
+    /// The UCUM code of the exported values, which OpenTelemetry uses; empty if it is not known.
+    pub(crate) ucum: &'static str,
     pub(crate) kind: Kind,
     pub(crate) series: Vec<Series>,
 }
@@ -32,7 +36,9 @@ pub(crate) enum Kind {
 /// A value with its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Series {
-    /// Names and values.
+    /// Whose numbers they are; `None` for those of the exporter itself.
+    pub(crate) owner: Option<Arc<Owner>>,
+    /// Names and values, without those of the owner.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) value: SeriesValue,
 }
@@ -127,12 +133,12 @@ impl Unit {
         }
     }
 
-    /// The UCUM code of the exported unit, which OpenTelemetry uses.
+    /// The UCUM code of the exported unit, which OpenTelemetry uses; empty if it is not known.
     pub(crate) fn ucum_code(self) -> &'static str {
         match self {
             _ if self.is_time() => "s",
             Unit::Bytes => "By",
-            _ => "1",
+            _ => "",
         }
     }
 
@@ -160,7 +166,7 @@ pub(crate) fn to_metric_chars(text: &str) -> String {
 }
 
 /// Converts a row. `with_probe` adds the labels `provider` and `probe`.
-pub(crate) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
+pub(crate) fn series(row: &Row, owner: &Arc<Owner>, unit: Unit, with_probe: bool) -> Series {
     let mut labels = Vec::new();
     if with_probe {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
@@ -172,7 +178,26 @@ pub(crate) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
         Total::Count(n) => SeriesValue::Number(*n),
         Total::Histogram(histogram) => SeriesValue::Histogram(histogram_value(histogram, unit)),
     };
-    Series { labels, value }
+    Series { owner: Some(Arc::clone(owner)), labels, value }
+}
+
+impl Series {
+    /// The labels with those of the owner, `service` and `container`, before them. If the series
+    /// has a label of that name, that of the owner is called `exported_service` or
+    /// `exported_container`.
+    pub(crate) fn all_labels(&self) -> Vec<(&str, &str)> {
+        let mut out = Vec::with_capacity(self.labels.len() + 2);
+        if let Some(owner) = &self.owner {
+            let is_free = |name: &str| self.labels.iter().all(|(label, _)| label != name);
+            let name = |name, other| if is_free(name) { name } else { other };
+            if let Some(container) = owner.short_container() {
+                out.push((name("container", "exported_container"), container));
+            }
+            out.push((name("service", "exported_service"), &owner.service));
+        }
+        out.extend(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        out
+    }
 }
 
 /// Converts a histogram to buckets with upper bounds.

@@ -169,6 +169,16 @@ impl Attachment for Simulation {
         Ok(state.table.iter().map(entry).collect())
     }
 
+    fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(lock(&self.state).table.keys().cloned().collect())
+    }
+
+    fn remove_from_table(&self, keys: &[&[u8]]) -> Result<()> {
+        let mut state = lock(&self.state);
+        keys.iter().for_each(|key| drop(state.table.remove(*key)));
+        Ok(())
+    }
+
     fn pending_starts(&self) -> Result<u64> {
         Ok(lock(&self.state).starts.len() as u64)
     }
@@ -273,7 +283,9 @@ impl State {
                 put(&mut frame, saved.at, hit.time_ns);
                 let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
                 let table = self.plan.table.as_ref();
-                let is_full = table.is_some_and(|t| self.starts.len() >= t.entries as usize);
+                let is_full = table
+                    .and_then(|t| t.starts)
+                    .is_some_and(|s| self.starts.len() >= s.entries as usize);
                 if is_full && !self.starts.contains_key(&key) {
                     return Outcome::Dropped;
                 }

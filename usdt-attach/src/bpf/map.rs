@@ -90,6 +90,14 @@ impl Map {
         was_found(unsafe { bpf(uapi::BPF_MAP_LOOKUP_ELEM, &mut attributes) })
     }
 
+    /// Removes a key of a hash. Returns false if there is no such key.
+    pub(crate) fn delete(&self, key: &[u8]) -> io::Result<bool> {
+        self.check(key, true)?;
+        let mut attributes = self.element(key, 0);
+        // SAFETY: the key has the size of the map's keys and outlives the call.
+        was_found(unsafe { bpf(uapi::BPF_MAP_DELETE_ELEM, &mut attributes) })
+    }
+
     /// Returns all keys of a hash. Keys that are added or removed meanwhile may be missing.
     pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
         // The kernel restarts the walk if the last key has been removed meanwhile, so the number of

@@ -12,6 +12,7 @@ use std::mem::offset_of;
 pub(crate) const BPF_MAP_CREATE: u32 = 0;
 pub(crate) const BPF_MAP_LOOKUP_ELEM: u32 = 1;
 pub(crate) const BPF_MAP_UPDATE_ELEM: u32 = 2;
+pub(crate) const BPF_MAP_DELETE_ELEM: u32 = 3;
 pub(crate) const BPF_MAP_GET_NEXT_KEY: u32 = 4;
 pub(crate) const BPF_PROG_LOAD: u32 = 5;
 pub(crate) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;

@@ -158,7 +158,7 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectI
 }
 
 /// Returns the ids of all processes in ascending order.
-pub(crate) fn pids() -> crate::Result<Vec<u32>> {
+pub fn pids() -> crate::Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
     let mut pids: Vec<u32> =

@@ -28,7 +28,7 @@ pub(crate) use file_bytes::FileBytes;
 #[doc(hidden)]
 pub use file_facts::{FileFacts, file_facts};
 pub use functions::add_function_entries;
-pub(crate) use host::pids;
+pub use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
 pub(crate) use mounts::Mounts;

@@ -51,7 +51,7 @@ pub struct Glob {
     provider: WildMatch,
     probe: WildMatch,
     /// The pattern of the probe without its case, if it may be the name of a Go function.
-    go_function: Option<WildMatch>,
+    go_function: Option<Box<WildMatch>>,
 }
 
 impl Glob {
@@ -62,7 +62,8 @@ impl Glob {
             pattern: pattern.to_owned(),
             provider: part_pattern(provider),
             probe: part_pattern(probe),
-            go_function: is_go_spelling(probe).then(|| WildMatch::new(&probe.to_ascii_lowercase())),
+            go_function: is_go_spelling(probe)
+                .then(|| Box::new(WildMatch::new(&probe.to_ascii_lowercase()))),
         }
     }
 

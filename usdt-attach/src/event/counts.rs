@@ -1,9 +1,10 @@
 //! Rows that the kernel has aggregated: counts and histograms per probe and label values.
 
 use crate::event::Value;
+use crate::filter::PROCESS;
 use crate::kernel::Counts;
 use crate::plan::{
-    ArgSlot, Buckets, FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Plan, PlannedProbe,
+    ArgSlot, Buckets, FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Plan, PlannedProbe, Table,
     TableEntry,
 };
 use std::collections::HashMap;
@@ -151,6 +152,26 @@ impl Histogram {
             }
         }
         self.max
+    }
+}
+
+/// Removes the process from a row of a plan that keeps processes apart, and returns its id. `None`
+/// for rows of other plans.
+#[doc(hidden)]
+pub fn process_of(row: &mut Row) -> Option<u32> {
+    let index = row.labels.iter().position(|(name, _)| name == PROCESS)?;
+    match row.labels.remove(index).1 {
+        LabelValue::Unsigned(pid) => u32::try_from(pid).ok(),
+        _ => None,
+    }
+}
+
+/// The process in a key of a plan's table; `None` if the plan does not keep processes apart.
+pub(crate) fn process_in_key(table: &Table, key: &[u8]) -> Option<u32> {
+    let field = table.fields.iter().find(|field| field.name == PROCESS)?;
+    match decode_label(field, key) {
+        LabelValue::Unsigned(pid) => u32::try_from(pid).ok(),
+        _ => None,
     }
 }
 

@@ -22,7 +22,7 @@ use super::histogram::{Buckets, Scale};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
-use crate::filter::{Expr, Filter, Subject};
+use crate::filter::{Expr, Filter, PROCESS, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
@@ -305,6 +305,9 @@ impl<'a> HandlerBuilder<'a> {
 
     /// Returns what a name refers to.
     pub(super) fn resolve(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
+        if subject.name == PROCESS {
+            return Ok(ResolvedName::Pid);
+        }
         if let Some(argument) = self.arguments.find(&subject.name)
             && let Some(index) = self.arguments.list.iter().position(|a| a.name == argument.name)
         {

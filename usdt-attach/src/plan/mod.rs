@@ -52,6 +52,7 @@ pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::{Object, ObjectId};
 use crate::error::{Error, Result};
+use crate::filter::PROCESS;
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -175,6 +176,11 @@ impl Plan {
             }
         }
         names.into_iter().collect()
+    }
+
+    /// Returns the table if it keeps processes apart.
+    pub(crate) fn by_process(&self) -> Option<&Table> {
+        self.table.as_ref().filter(|table| table.fields.iter().any(|f| f.name == PROCESS))
     }
 
     /// Returns the unit of a histogram's values as a UCUM code: `ns` for latencies, otherwise `ns`,

@@ -3,6 +3,7 @@
 use super::arguments::Arguments;
 use super::handler::{CompiledHandler, HandlerSpec, compile};
 use super::histogram::{MAX_LINEAR, Scale, unit_of};
+use super::options::PROCESS_FACTOR;
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
@@ -149,6 +150,9 @@ impl<'a> Planner<'a> {
                 let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
                 (by, keep) = all.iter().cloned().partition(at_end);
             }
+        }
+        if self.options.by_process && !matches!(self.options.mode, Mode::Record) {
+            by.push(Subject::process());
         }
         let mut table = TableBuilder::default();
         let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
@@ -361,8 +365,11 @@ impl TableBuilder {
             fields.extend(
                 compiled.fields.iter().map(|f| Field { at: f.at - 8 + end_size, ..f.clone() }),
             );
-            starts =
-                Some(Starts { key_size: size(&compiled.key), value_size: size(&compiled.fields) });
+            starts = Some(Starts {
+                key_size: size(&compiled.key),
+                value_size: size(&compiled.fields),
+                entries: options.entries,
+            });
         }
         Some(Table {
             key_size: size(&fields),
@@ -370,7 +377,10 @@ impl TableBuilder {
             buckets: ends.buckets,
             unit: starts.map_or(value_unit, |_| Some("ns")),
             starts,
-            entries: options.entries,
+            entries: match options.by_process {
+                true => options.entries.saturating_mul(PROCESS_FACTOR),
+                false => options.entries,
+            },
         })
     }
 }

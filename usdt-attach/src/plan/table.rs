@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub unit: Option<&'static str>,
     /// The map of starts that wait for their ends; `None` if no latency is measured.
     pub starts: Option<Starts>,
-    /// Number of keys at most.
+    /// Number of keys at most. Memory is allocated for those in use.
     pub entries: u32,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Starts {
     pub key_size: u32,
     /// Size of a value in bytes: the time and the label fields kept for the end.
     pub value_size: u32,
+    /// Number of keys at most. The map is allocated in full.
+    pub entries: u32,
 }
 
 /// A field of a key.

@@ -501,6 +501,14 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+            Ok(Vec::new())
+        }
+
+        fn remove_from_table(&self, _: &[&[u8]]) -> Result<()> {
+            Ok(())
+        }
+
         fn pending_starts(&self) -> Result<u64> {
             Ok(0)
         }

@@ -6,7 +6,7 @@ mod following;
 use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::discover::ObjectId;
 use crate::error::{Error, Result};
-use crate::event::counts::{Row, rows};
+use crate::event::counts::{Row, process_in_key, rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, parallel};
 use crate::plan::Plan;
@@ -241,6 +241,34 @@ impl Session {
                 (&*session.plan, counts.as_slice(), table.as_slice())
             }),
         ))
+    }
+
+    /// The processes that have rows, if the plan keeps processes apart; empty otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
+    #[doc(hidden)]
+    pub fn processes(&self) -> Result<HashSet<u32>> {
+        let Some(table) = self.plan.by_process() else { return Ok(HashSet::new()) };
+        let keys = self.attachment.table_keys()?;
+        Ok(keys.iter().filter_map(|key| process_in_key(table, key)).collect())
+    }
+
+    /// Removes the rows of processes that have ended, and returns them. A process that still runs
+    /// may lose hits that come meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read or written.
+    #[doc(hidden)]
+    pub fn take_rows(&self, has_ended: impl Fn(u32) -> bool) -> Result<Vec<Row>> {
+        let Some(table) = self.plan.by_process() else { return Ok(Vec::new()) };
+        let mut entries = self.attachment.table(&self.plan)?;
+        entries.retain(|entry| process_in_key(table, &entry.key).is_some_and(&has_ended));
+        let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.key.as_slice()).collect();
+        self.attachment.remove_from_table(&keys)?;
+        Ok(rows([(&*self.plan, [].as_slice(), entries.as_slice())]))
     }
 
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can

@@ -41,7 +41,7 @@ impl Names {
     fn similar(&self, wanted: &str) -> Option<String> {
         let names = [self.executable.as_deref(), Some(self.comm.as_slice())];
         let names = names.into_iter().flatten().map(String::from_utf8_lossy);
-        names.map(|name| name.into_owned()).find(|name| is_similar(name, wanted))
+        names.map(std::borrow::Cow::into_owned).find(|name| is_similar(name, wanted))
     }
 }
 

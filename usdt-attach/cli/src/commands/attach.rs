@@ -1,12 +1,13 @@
 //! Attaching as most commands do it: from the arguments through the plan to the end of the session.
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
+use crate::output::progress::is_watched;
 use crate::output::{check_write, json, text};
 use crate::privileges::{Needs, restrict_attached};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
@@ -59,7 +60,7 @@ pub(crate) fn attach<O: Output>(
         let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
         restrict_attached(attached, || event_loop.summary().is_ok());
     }
-    if let Some(message) = attached.filter(|_| io::stderr().is_terminal()) {
+    if let Some(message) = attached.filter(|_| is_watched()) {
         say(&message);
     }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };

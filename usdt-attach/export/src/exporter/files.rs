@@ -5,8 +5,8 @@ use crate::job::Job;
 use std::collections::HashSet;
 use usdt_attach::discover::{self, ObjectId, ScannedObject, is_process_alive};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
-use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
+use usdt_attach::target::{ProcessHandle, Target};
 
 impl Exporter<'_> {
     /// Attaches to files that processes of the target have begun to run.
@@ -81,7 +81,7 @@ impl Exporter<'_> {
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
         let Some(live) = follower.live_objects(&known)? else { return Ok(()) };
         for job in &mut self.jobs {
-            job.detach_stale(&live)?;
+            job.detach_stale(&live, &mut self.owners)?;
         }
         self.settings.found.retain(|f| live.contains(&f.object.id));
         Ok(())
@@ -92,7 +92,10 @@ impl Exporter<'_> {
         if self.settings.target.has_changing_files() {
             self.detach_stale_files()?;
         }
-        self.services.retain(|pid, _| is_process_alive(*pid));
+        let processes = self.settings.processes.iter().flatten();
+        let kept: Vec<u32> = processes.map(ProcessHandle::pid).collect();
+        let over = self.owners.clean_up(&kept);
+        self.jobs.iter_mut().for_each(|job| job.forget_owners(&over));
         for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
             pairing.discard_processes(is_process_alive);
         }
