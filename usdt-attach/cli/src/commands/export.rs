@@ -3,13 +3,13 @@
 
 use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
+use super::default_entries::add_default_entries;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
 use crate::privileges::Needs;
 use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
 use cli_common::{say, warn};
-use indexmap::IndexMap;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -17,13 +17,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
-use usdt_attach::discover::select::{Selected, select_if_any};
+use usdt_attach::discover::select::select_if_any;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
 use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
-use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
-use usdt_export::pairs;
+use usdt_export::config::{self, Config, Otlp, TargetConfig};
 use usdt_export::time::parse_duration;
 use usdt_export::{CommandLine, Exporter, ExporterHandle, Settings};
 
@@ -262,48 +261,4 @@ fn forward(mut signals: Signals, exporter: ExporterHandle) -> Result<()> {
         }
     });
     thread.map(drop).map_err(|source| Error::io("cannot start a thread", source))
-}
-
-/// Adds entries for all selected probes: a count of each, and a latency histogram of each pair of
-/// start and end. With a collector, each pair is a span, too.
-fn add_default_entries(config: &mut Config, selected: &[Selected]) {
-    let mut providers: IndexMap<&str, Vec<&str>> = IndexMap::new();
-    for one in selected {
-        let names = providers.entry(&one.probe.provider).or_default();
-        if !names.contains(&one.probe.name.as_str()) {
-            names.push(&one.probe.name);
-        }
-    }
-    let all = providers
-        .iter()
-        .flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
-    config.count.push(Count { probes: Globs(all.collect()), ..Count::default() });
-    for (provider, names) in &providers {
-        for name in names {
-            let Some(end) = pairs::end(name, names) else { continue };
-            let (start, end) = (format!("{provider}:{name}"), format!("{provider}:{end}"));
-            let key = common_key(selected, &start, &end);
-            let latency = Latency {
-                start: start.clone(),
-                end: end.clone(),
-                key: key.clone(),
-                ..Latency::default()
-            };
-            config.latency.push(latency);
-            if config.otlp.is_some() {
-                config.span.push(Span { start, end, key, ..Span::default() });
-            }
-        }
-    }
-}
-
-/// Returns `id` if both probes have an argument of that name. Without it, starts and ends are
-/// paired by goroutine.
-fn common_key(selected: &[Selected], start: &str, end: &str) -> Option<String> {
-    let has_id = |full_name: &str| {
-        let probe = selected.iter().map(|s| &s.probe).find(|p| p.full_name() == full_name);
-        let schema = probe.and_then(|p| p.schema.as_ref());
-        schema.is_some_and(|schema| schema.args.iter().any(|arg| arg.name == "id"))
-    };
-    (has_id(start) && has_id(end)).then(|| "id".to_owned())
 }

@@ -5,6 +5,7 @@ mod args;
 mod attach;
 mod cost;
 mod count;
+mod default_entries;
 mod doctor;
 mod export;
 mod go;
