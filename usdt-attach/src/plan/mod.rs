@@ -43,7 +43,7 @@ pub(crate) use access::{Access, StringEnd, accesses};
 pub(crate) use condition::{Condition, float_order, infinity_order};
 pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
 pub(crate) use histogram::aligned_unit;
-pub use histogram::{Buckets, Scale};
+pub use histogram::{Buckets, Scale, TimeUnit, decimal_times};
 pub use options::{Mode, Options};
 pub(crate) use reads::{Address, ArgSlot, ReadOp};
 pub use site::{Method, NopOptimization, Site};
