@@ -197,14 +197,19 @@ impl RowSet {
 
     /// The rows, most hits first.
     fn sorted(mut self) -> Vec<Row> {
-        self.rows.sort_by(|a, b| {
-            let by_count = b.total.count().cmp(&a.total.count());
-            by_count
-                .then_with(|| a.probe.provider.cmp(&b.probe.provider))
-                .then_with(|| a.probe.name.cmp(&b.probe.name))
-        });
+        sort_rows(&mut self.rows);
         self.rows
     }
+}
+
+/// Sorts rows, most hits first.
+pub(crate) fn sort_rows(rows: &mut [Row]) {
+    rows.sort_by(|a, b| {
+        let by_count = b.total.count().cmp(&a.total.count());
+        by_count
+            .then_with(|| a.probe.provider.cmp(&b.probe.provider))
+            .then_with(|| a.probe.name.cmp(&b.probe.name))
+    });
 }
 
 /// Decodes the rows of one or more plans with the same options, most hits first. A plan without a

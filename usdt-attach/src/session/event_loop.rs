@@ -352,7 +352,9 @@ impl EventLoop {
         }
         let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
         let Some(following) = &mut self.following else { return Ok(()) };
-        let sessions = following.attach_new(remaining, &mut self.warnings)?;
+        let buffers = self.sessions.iter().filter(|session| session.fd().is_some());
+        let used = buffers.map(|session| u64::from(session.plan().buffer)).sum();
+        let sessions = following.attach_new(remaining, used, &mut self.warnings)?;
         for session in sessions {
             self.register_session(&session)?;
             self.sessions.push(session);
@@ -361,7 +363,7 @@ impl EventLoop {
     }
 
     /// Detaches from files that no process maps any more. A session that has no other files is
-    /// dropped at the next clean-up, when its events are read, unless it has rows.
+    /// dropped at the next clean-up, when its events are read. Its rows go to another session.
     fn drop_stale_sessions(&mut self) -> Result<()> {
         let Some(following) = &mut self.following else { return Ok(()) };
         let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
@@ -372,9 +374,14 @@ impl EventLoop {
         let mut index = 0;
         for was_detached in was_detached {
             let Some(session) = self.sessions.get(index) else { break };
-            if was_detached && !self.may_have_more && session.plan().records() {
+            if was_detached && !self.may_have_more && self.sessions.len() > 1 {
                 self.retained = self.retained + session.summary()?;
+                let aggregates = !session.plan().records();
+                let rows = if aggregates { session.rows()? } else { Vec::new() };
                 self.sessions.remove(index);
+                if let Some(first) = self.sessions.first_mut() {
+                    first.retain_rows(rows);
+                }
             } else {
                 index += 1;
             }

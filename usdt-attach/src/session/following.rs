@@ -40,7 +40,7 @@ impl Attacher {
         &self,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
-        remaining: Option<u64>,
+        limits: Limits,
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
         let selected = select_if_any(objects, &self.globs);
@@ -50,7 +50,8 @@ impl Attacher {
             let alive =
                 processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
-            let options = Options { limit: remaining, pids, ..self.options.clone() };
+            let Limits { remaining: limit, buffer } = limits;
+            let options = Options { limit, buffer, pids, ..self.options.clone() };
             let (plan, plan_warnings) =
                 Plan::new(&selected, &options).map_err(AttachError::Unplanned)?;
             let result = Session::start(plan, &*self.backend)
@@ -79,6 +80,31 @@ pub fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> 
         Some(process) => Err(no_process(process.pid())),
         None => Ok(()),
     }
+}
+
+/// The limits of a session that is attached later.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// The number of hits after which it stops; `None` for no limit.
+    remaining: Option<u64>,
+    /// The size of its event buffer in bytes.
+    buffer: u32,
+}
+
+/// The event buffers of all sessions have at most this many times the size of the first one, as long
+/// as each has [`MIN_BUFFER`].
+const MAX_BUFFERS: u64 = 8;
+/// The size in bytes of an event buffer for which there is not enough memory left.
+const MIN_BUFFER: u32 = 1 << 18;
+
+/// Returns the size of another event buffer: a power of two, if `wanted` is one.
+fn buffer_size(wanted: u32, used: u64) -> u32 {
+    let most = MAX_BUFFERS * u64::from(wanted);
+    let mut size = wanted;
+    while size > MIN_BUFFER && used + u64::from(size) > most {
+        size /= 2;
+    }
+    size
 }
 
 /// Why objects are not attached to.
@@ -118,10 +144,11 @@ impl Following {
     }
 
     /// Attaches to new objects, and returns the sessions. `remaining` replaces the limit in the
-    /// options. What cannot be attached to is reported in `warnings`.
+    /// options; `used_buffer` is the size of all event buffers so far in bytes. What cannot be attached to is reported in `warnings`.
     pub(super) fn attach_new(
         &mut self,
         remaining: Option<u64>,
+        used_buffer: u64,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Session>> {
         let mut objects = self.follower.poll_new_objects()?;
@@ -139,6 +166,7 @@ impl Following {
         let mut batch = Batch {
             following: self,
             remaining,
+            used_buffer,
             warnings,
             sessions: Vec::new(),
             failures: Vec::new(),
@@ -177,6 +205,8 @@ impl Following {
 struct Batch<'a> {
     following: &'a mut Following,
     remaining: Option<u64>,
+    /// The size of all event buffers in bytes.
+    used_buffer: u64,
     warnings: &'a mut Vec<Warning>,
     sessions: Vec<Session>,
     failures: Vec<Warning>,
@@ -188,8 +218,15 @@ impl Batch<'_> {
     /// descriptors left.
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
         let Following { follower, attacher, processes, .. } = &mut *self.following;
-        match attacher.attach(objects, processes.as_deref(), self.remaining, self.warnings) {
+        let limits = Limits {
+            remaining: self.remaining,
+            buffer: buffer_size(attacher.options.buffer, self.used_buffer),
+        };
+        match attacher.attach(objects, processes.as_deref(), limits, self.warnings) {
             Ok(mut session) => {
+                if session.fd().is_some() {
+                    self.used_buffer += u64::from(limits.buffer);
+                }
                 session.close_programs();
                 self.sessions.push(session);
                 for scanned in objects {
@@ -237,5 +274,24 @@ impl Batch<'_> {
         self.failures
             .extend(message.map(|message| Warning::new(WarningKind::SkippedObject, message)));
         Some(error).filter(Error::is_resource_limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_buffers_of_later_files_become_smaller() {
+        const WANTED: u32 = 8 << 20;
+        let (mut used, mut sizes) = (u64::from(WANTED), Vec::new());
+        for _ in 0..20 {
+            let size = buffer_size(WANTED, used);
+            used += u64::from(size);
+            sizes.push(size);
+        }
+        assert_eq!(sizes[..7], [WANTED; 7]);
+        assert_eq!(sizes[7..], [MIN_BUFFER; 13]);
+        assert_eq!(buffer_size(1 << 16, 1 << 40), 1 << 16, "never above the one that is wanted");
     }
 }

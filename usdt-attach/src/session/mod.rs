@@ -6,7 +6,7 @@ mod following;
 use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::discover::ObjectId;
 use crate::error::{Error, Result};
-use crate::event::counts::{Row, process_in_key, rows};
+use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, parallel};
 use crate::plan::Plan;
@@ -56,6 +56,8 @@ pub struct Session {
     plan: Arc<Plan>,
     decoder: Decoder,
     attachment: Box<dyn Attachment>,
+    /// Rows of sessions that have ended.
+    retained_rows: Vec<Row>,
     is_attached: bool,
     /// Events lent to the caller.
     delivered: u64,
@@ -125,6 +127,7 @@ impl Session {
         Ok(Session {
             decoder: Decoder::new(Arc::clone(&plan)),
             attachment,
+            retained_rows: Vec::new(),
             is_attached: true,
             plan,
             delivered: 0,
@@ -232,15 +235,25 @@ impl Session {
     ///
     /// Fails when a map cannot be read.
     pub fn merged_rows<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
-        let mut parts = Vec::new();
+        let (mut parts, mut retained) = (Vec::new(), Vec::new());
         for session in sessions {
+            retained.extend_from_slice(&session.retained_rows);
             parts.push((session, session.counts()?, session.attachment.table(&session.plan)?));
         }
-        Ok(rows(
-            parts.iter().map(|(session, counts, table)| {
+        let mut rows =
+            rows(parts.iter().map(|(session, counts, table)| {
                 (&*session.plan, counts.as_slice(), table.as_slice())
-            }),
-        ))
+            }));
+        if !retained.is_empty() {
+            merge_rows(&mut rows, retained);
+            sort_rows(&mut rows);
+        }
+        Ok(rows)
+    }
+
+    /// Adds rows of a session that has ended to those of this one.
+    fn retain_rows(&mut self, rows: Vec<Row>) {
+        merge_rows(&mut self.retained_rows, rows);
     }
 
     /// The processes that have rows, if the plan keeps processes apart; empty otherwise.
@@ -405,6 +418,19 @@ mod tests {
     use super::*;
     use crate::backend::simulated::Simulated;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn keeps_the_rows_of_sessions_that_have_ended() {
+        let row = |name: &str, hits| Row {
+            probe: crate::plan::PlannedProbe { provider: "app".into(), name: name.into() },
+            labels: Vec::new(),
+            total: crate::event::counts::Total::Count(hits),
+        };
+        let mut session = Session::start(Plan::default(), &Simulated::default()).unwrap();
+        session.retain_rows(vec![row("a", 1)]);
+        session.retain_rows(vec![row("b", 5), row("a", 2)]);
+        assert_eq!(session.rows().unwrap(), [row("b", 5), row("a", 3)]);
+    }
 
     #[test]
     fn rejects_reading_in_a_forked_child() {
