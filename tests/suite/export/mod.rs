@@ -7,6 +7,7 @@ mod config;
 mod hostile_network;
 mod prometheus;
 mod recordings;
+mod services;
 mod web_config;
 
 use std::collections::BTreeMap;

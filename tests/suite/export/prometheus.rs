@@ -112,7 +112,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    fn start(folder: &Path, endpoint: u16, args: &[&str]) -> Prometheus {
+    pub(super) fn start(folder: &Path, endpoint: u16, args: &[&str]) -> Prometheus {
         Prometheus::start_with(folder, endpoint, "scheme: http", args)
     }
 
