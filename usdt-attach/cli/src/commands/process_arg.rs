@@ -171,10 +171,10 @@ mod tests {
 
         #[test]
         fn keeps_all_numbers_in_order(pids in proptest::collection::vec(any::<u32>(), 1..6)) {
-            let texts: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            let pids_as_strings: Vec<String> = pids.iter().map(ToString::to_string).collect();
             let mut args = vec!["-p"];
-            args.extend(texts.iter().map(String::as_str));
-            prop_assert_eq!(joined(&args), ["-p".to_owned(), texts.join(",")]);
+            args.extend(pids_as_strings.iter().map(String::as_str));
+            prop_assert_eq!(joined(&args), ["-p".to_owned(), pids_as_strings.join(",")]);
         }
     }
 }
