@@ -183,7 +183,7 @@ impl Error {
     }
 
     pub(crate) fn process_access_denied(pid: u32) -> Error {
-        let obstacle = PtraceObstacle::current();
+        let obstacle = PtraceObstacle::to(pid);
         Error::new(ErrorKind::Permission, obstacle.message(pid)).with_hint(obstacle.hint())
     }
 

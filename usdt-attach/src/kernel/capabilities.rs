@@ -102,22 +102,94 @@ pub(crate) enum PtraceObstacle {
     RootWithoutCapability,
     /// Its capabilities do not reach processes outside of its user namespace.
     UserNamespace,
-    /// It has the capability, so a security module forbids it.
+    /// It has the capability, but lacks others (`CAP_*` as bits) that the other process has.
+    FewerCapabilities(u64),
+    /// It has the capabilities, so a security module forbids it.
     SecurityModule,
 }
 
+/// The names of the capabilities (`include/uapi/linux/capability.h`), by number.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Lists the names of up to three capabilities.
+fn names_of(capabilities: u64) -> String {
+    const SHOWN: usize = 3;
+    let all: Vec<String> = (0..64)
+        .filter(|bit| capabilities >> bit & 1 != 0)
+        .map(|bit| NAMES.get(bit).map_or(format!("capability {bit}"), |name| format!("CAP_{name}")))
+        .collect();
+    let first: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
+    match all.len().saturating_sub(SHOWN) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 impl PtraceObstacle {
+    /// Returns what keeps this process from reading other processes in general.
     pub(crate) fn current() -> PtraceObstacle {
         let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        PtraceObstacle::of(Capabilities::current(), &uid_map)
+        PtraceObstacle::of(Capabilities::current(), Bounding::default(), &uid_map)
     }
 
-    fn of(own: Capabilities, uid_map: &str) -> PtraceObstacle {
+    /// Returns what keeps this process from reading this one.
+    pub(crate) fn to(pid: u32) -> PtraceObstacle {
+        let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let bounding = Bounding { own: bounding_set("self"), other: bounding_set(pid) };
+        PtraceObstacle::of(Capabilities::current(), bounding, &uid_map)
+    }
+
+    fn of(own: Capabilities, bounding: Bounding, uid_map: &str) -> PtraceObstacle {
         // The initial user namespace maps every user to itself.
         let is_initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
         match (own.has(CAP_SYS_PTRACE), own.is_root) {
             (true, _) if !uid_map.is_empty() && !is_initial => PtraceObstacle::UserNamespace,
-            (true, _) => PtraceObstacle::SecurityModule,
+            (true, _) => match bounding.other & !bounding.own {
+                0 => PtraceObstacle::SecurityModule,
+                lacking => PtraceObstacle::FewerCapabilities(lacking),
+            },
             (false, true) => PtraceObstacle::RootWithoutCapability,
             (false, false) => PtraceObstacle::OtherUser,
         }
@@ -132,6 +204,10 @@ impl PtraceObstacle {
             PtraceObstacle::UserNamespace => format!(
                 "process {pid} cannot be read: it is outside of the user namespace of this process"
             ),
+            PtraceObstacle::FewerCapabilities(lacking) => format!(
+                "process {pid} cannot be read: it has {}, which this process lacks",
+                names_of(lacking)
+            ),
             PtraceObstacle::SecurityModule => format!(
                 "process {pid} cannot be read: a security module forbids it, although this process has CAP_SYS_PTRACE"
             ),
@@ -145,11 +221,29 @@ impl PtraceObstacle {
                 "add the capability: `--cap-add SYS_PTRACE` for Docker and podman, `capabilities: add: [SYS_PTRACE]` for Kubernetes"
             }
             PtraceObstacle::UserNamespace => "run outside of the user namespace",
+            PtraceObstacle::FewerCapabilities(_) => {
+                "run with the capabilities of that process, or outside of the sandbox"
+            }
             PtraceObstacle::SecurityModule => {
-                "check the AppArmor or SELinux profile, and kernel.yama.ptrace_scope"
+                "check the AppArmor or SELinux profile, Landlock, and kernel.yama.ptrace_scope"
             }
         }
     }
+}
+
+/// The capabilities that two processes may have: their bounding sets. This process gives up most of
+/// those that it has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounding {
+    own: u64,
+    other: u64,
+}
+
+fn bounding_set(pid: impl std::fmt::Display) -> u64 {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -190,7 +284,15 @@ mod tests {
             (ptrace, initial, PtraceObstacle::SecurityModule),
             (Capabilities::default(), initial, PtraceObstacle::OtherUser),
         ] {
-            assert_eq!(PtraceObstacle::of(own, uid_map), expected);
+            assert_eq!(PtraceObstacle::of(own, Bounding::default(), uid_map), expected);
         }
+        let bounding = Bounding { own: !(1 << 24), other: u64::MAX >> 23 };
+        let obstacle = PtraceObstacle::of(ptrace, bounding, initial);
+        assert_eq!(
+            obstacle.message(1),
+            "process 1 cannot be read: it has CAP_SYS_RESOURCE, which this process lacks"
+        );
+        assert_eq!(names_of(0b1111), "CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and 1 more");
+        assert_eq!(names_of(1 << 63), "capability 63");
     }
 }
