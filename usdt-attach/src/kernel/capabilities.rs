@@ -171,22 +171,26 @@ impl PtraceObstacle {
     /// Returns what keeps this process from reading other processes in general.
     pub(crate) fn current() -> PtraceObstacle {
         let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        PtraceObstacle::of(Capabilities::current(), Bounding::default(), &uid_map)
+        PtraceObstacle::of(Capabilities::current(), CapabilitySets::default(), &uid_map)
     }
 
     /// Returns what keeps this process from reading this one.
     pub(crate) fn to(pid: u32) -> PtraceObstacle {
         let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        let bounding = Bounding { own: bounding_set("self"), other: bounding_set(pid) };
-        PtraceObstacle::of(Capabilities::current(), bounding, &uid_map)
+        let sets = CapabilitySets {
+            // This process gives up most of the capabilities that it has.
+            own_bounding: capability_set("self", "CapBnd:"),
+            other_permitted: capability_set(pid, "CapPrm:"),
+        };
+        PtraceObstacle::of(Capabilities::current(), sets, &uid_map)
     }
 
-    fn of(own: Capabilities, bounding: Bounding, uid_map: &str) -> PtraceObstacle {
+    fn of(own: Capabilities, sets: CapabilitySets, uid_map: &str) -> PtraceObstacle {
         // The initial user namespace maps every user to itself.
         let is_initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
         match (own.has(CAP_SYS_PTRACE), own.is_root) {
             (true, _) if !uid_map.is_empty() && !is_initial => PtraceObstacle::UserNamespace,
-            (true, _) => match bounding.other & !bounding.own {
+            (true, _) => match sets.other_permitted & !sets.own_bounding {
                 0 => PtraceObstacle::SecurityModule,
                 lacking => PtraceObstacle::FewerCapabilities(lacking),
             },
@@ -231,18 +235,18 @@ impl PtraceObstacle {
     }
 }
 
-/// The capabilities that two processes may have: their bounding sets. This process gives up most of
-/// those that it has.
+/// The capabilities that this process may have, and those that another one has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bounding {
-    own: u64,
-    other: u64,
+struct CapabilitySets {
+    own_bounding: u64,
+    other_permitted: u64,
 }
 
-fn bounding_set(pid: impl std::fmt::Display) -> u64 {
+/// Returns a set of `/proc/PID/status` (proc_pid_status(5)); empty if it cannot be read.
+fn capability_set(pid: impl std::fmt::Display, name: &str) -> u64 {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
-    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let set = status.lines().find_map(|line| line.strip_prefix(name));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
@@ -284,10 +288,10 @@ mod tests {
             (ptrace, initial, PtraceObstacle::SecurityModule),
             (Capabilities::default(), initial, PtraceObstacle::OtherUser),
         ] {
-            assert_eq!(PtraceObstacle::of(own, Bounding::default(), uid_map), expected);
+            assert_eq!(PtraceObstacle::of(own, CapabilitySets::default(), uid_map), expected);
         }
-        let bounding = Bounding { own: !(1 << 24), other: u64::MAX >> 23 };
-        let obstacle = PtraceObstacle::of(ptrace, bounding, initial);
+        let sets = CapabilitySets { own_bounding: !(1 << 24), other_permitted: u64::MAX >> 23 };
+        let obstacle = PtraceObstacle::of(ptrace, sets, initial);
         assert_eq!(
             obstacle.message(1),
             "process 1 cannot be read: it has CAP_SYS_RESOURCE, which this process lacks"
