@@ -11,21 +11,26 @@
 //! from a file that no process runs any more. The totals of such a file are retained: a counter
 //! must not decrease.
 
+mod attached;
+mod description;
+
+use self::attached::{AttachedSession, MAX_FIRST_PROCESSES, OwnedRows, merge_owned, processes_of};
+use self::description::{Description, unit_of};
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
-use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
+use crate::metric::{Family, series};
 use crate::owner::Owner;
 use crate::owners::Owners;
 use crate::span::Pairing;
 use indexmap::IndexMap;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
-use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows, process_of};
+use usdt_attach::event::counts::{Histogram, Row, Total, process_of};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
@@ -72,55 +77,6 @@ pub(crate) struct Job {
     retained_summary: Summary,
     /// Set if the entry is that of spans.
     pub(crate) pairing: Option<Pairing>,
-}
-
-/// Rows by their owner.
-type OwnedRows = IndexMap<Arc<Owner>, Vec<Row>>;
-
-/// A session and the files that it is attached to.
-struct AttachedSession {
-    session: Session,
-    objects: Vec<ObjectId>,
-    /// Processes that ran the files when they were attached to; may be incomplete.
-    processes: Vec<u32>,
-    /// The owner of processes of which nothing else is known.
-    fallback: Arc<Owner>,
-}
-
-impl AttachedSession {
-    /// The owner of a row, from which the process is removed.
-    fn owner_of(&self, row: &mut Row, owners: &mut Owners) -> Arc<Owner> {
-        match process_of(row).or(self.processes.first().copied()) {
-            Some(pid) => owners.owner(pid, &self.fallback),
-            None => owners.owner(0, &self.fallback),
-        }
-    }
-
-    /// The rows that the kernel has, by owner.
-    fn rows(&self, owners: &mut Owners) -> Result<OwnedRows> {
-        let mut out = OwnedRows::new();
-        for mut row in self.session.rows()? {
-            out.entry(self.owner_of(&mut row, owners)).or_default().push(row);
-        }
-        Ok(out)
-    }
-
-    /// The owners of the processes that ran the files when they were attached to.
-    fn first_owners(&self, owners: &mut Owners) -> HashSet<Arc<Owner>> {
-        let running = self.processes.iter().filter(|pid| !owners.has_ended(**pid));
-        let running: Vec<u32> = running.copied().collect();
-        match running.is_empty() {
-            true => HashSet::from([owners.owner(0, &self.fallback)]),
-            false => running.into_iter().map(|pid| owners.owner(pid, &self.fallback)).collect(),
-        }
-    }
-}
-
-/// Adds rows. Those with the same owner, probe and labels are merged.
-fn merge_owned(into: &mut OwnedRows, rows: OwnedRows) {
-    for (owner, rows) in rows {
-        merge_rows(into.entry(owner).or_default(), rows);
-    }
 }
 
 /// Returns the entries of a configuration.
@@ -354,21 +310,9 @@ impl Job {
             .try_fold(self.retained_summary, |all, attached| Ok(all + attached.session.summary()?))
     }
 
-    /// The name of the entry in the metrics about the exporter itself: the configured one, else a
-    /// probe.
+    /// The name of the entry in the metrics about the exporter itself.
     pub(crate) fn name(&self) -> String {
-        match &self.entry {
-            Entry::Count(count) => {
-                count.name.clone().unwrap_or_else(|| entry_name(&count.probes.0))
-            }
-            Entry::Hist(hist) => hist.name.clone().unwrap_or_else(|| {
-                shortened(&format!("{} {}", entry_name(&hist.probes.0), hist.value))
-            }),
-            Entry::Latency(l) => {
-                l.name.clone().unwrap_or_else(|| shortened(&format!("{} {}", l.start, l.end)))
-            }
-            Entry::Spans(_) => "spans".to_owned(),
-        }
+        self.entry.name()
     }
 
     /// The metrics of the entry; none for spans.
@@ -394,7 +338,7 @@ impl Job {
         let mut out: IndexMap<String, Family> = IndexMap::new();
         for (owner, rows) in &all {
             for row in rows {
-                let Some(description) = self.describe(row) else { continue };
+                let Some(description) = self.entry.describe(row) else { continue };
                 let Description { name, help, unit, ucum, kind, with_probe } = description;
                 let series = series(row, owner, unit, with_probe);
                 let family = out.entry(name).or_insert_with_key(|name| Family {
@@ -444,121 +388,6 @@ impl Job {
             |probe: &PlannedProbe| Row { probe: probe.clone(), labels: Vec::new(), total: total() };
         missing.map(row).collect()
     }
-
-    /// The metric of a row; `None` for spans.
-    fn describe(&self, row: &Row) -> Option<Description> {
-        let probe = format!("{}:{}", row.probe.provider, row.probe.name);
-        let base = metric_name(&row.probe);
-        Some(match &self.entry {
-            Entry::Count(count) => {
-                let name = count.name.clone().unwrap_or(base);
-                Description {
-                    name: if name.ends_with("_total") { name } else { format!("{name}_total") },
-                    help: count.help.clone().unwrap_or_else(|| format!("Hits of {probe}.")),
-                    unit: Unit::None,
-                    ucum: "{hit}",
-                    kind: Kind::Counter,
-                    with_probe: count.name.is_some() && may_match_several(&count.probes.0),
-                }
-            }
-            Entry::Hist(hist) => {
-                let unit = unit_of(hist);
-                let value = match without_unit(&hist.value) {
-                    "" => String::new(),
-                    value => format!("_{}", to_metric_chars(value)),
-                };
-                Description {
-                    name: hist
-                        .name
-                        .clone()
-                        .unwrap_or_else(|| format!("{base}{value}{}", unit.suffix())),
-                    help: hist
-                        .help
-                        .clone()
-                        .unwrap_or_else(|| format!("{} of {probe}.", hist.value)),
-                    unit,
-                    ucum: unit.ucum_code(),
-                    kind: Kind::Histogram,
-                    with_probe: hist.name.is_some() && may_match_several(&hist.probes.0),
-                }
-            }
-            Entry::Latency(latency) => Description {
-                name: latency.name.clone().unwrap_or_else(|| format!("{base}_latency_seconds")),
-                help: latency
-                    .help
-                    .clone()
-                    .unwrap_or_else(|| format!("Time from {} to {probe}.", latency.start)),
-                unit: Unit::Ns,
-                ucum: Unit::Ns.ucum_code(),
-                kind: Kind::Histogram,
-                with_probe: latency.name.is_some()
-                    && may_match_several(std::slice::from_ref(&latency.end)),
-            },
-            Entry::Spans(_) => return None,
-        })
-    }
-}
-
-/// The number of processes of which the owners are looked up for series without hits.
-const MAX_FIRST_PROCESSES: usize = 100;
-
-/// The processes whose executable has this path.
-fn processes_of(path: &Path) -> Vec<u32> {
-    let Ok(path) = path.canonicalize() else { return Vec::new() };
-    let pids = usdt_attach::discover::pids().unwrap_or_default();
-    let runs =
-        |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == path);
-    pids.into_iter().filter(runs).collect()
-}
-
-/// A metric without its series.
-struct Description {
-    name: String,
-    help: String,
-    unit: Unit,
-    /// The UCUM code of the unit.
-    ucum: &'static str,
-    kind: Kind,
-    /// Whether the series of several probes share the metric, so that they need a label for the
-    /// probe.
-    with_probe: bool,
-}
-
-/// The name of an entry with these globs: the only one, or the first one with the number of the
-/// others.
-fn entry_name(globs: &[String]) -> String {
-    match globs {
-        [] => String::new(),
-        [one] => shortened(one),
-        [first, others @ ..] => format!("{} and {} more", shortened(first), others.len()),
-    }
-}
-
-/// A name as the value of a label, which has at most 64 characters.
-fn shortened(name: &str) -> String {
-    const MAX: usize = 64;
-    if name.chars().count() <= MAX {
-        return name.to_owned();
-    }
-    name.chars().take(MAX - 1).chain(['…']).collect()
-}
-
-/// Whether globs may match more than one probe.
-fn may_match_several(globs: &[String]) -> bool {
-    globs.len() > 1 || globs.iter().any(|glob| glob.contains(['*', '?']))
-}
-
-/// The name of an argument without the unit that the suffix of the metric repeats: `duration` for
-/// `duration_ns`, empty for `ns`.
-fn without_unit(argument: &str) -> &str {
-    ["ns", "us", "ms", "bytes"].iter().fold(argument, |name, unit| {
-        let rest = name.strip_suffix(unit).unwrap_or(name);
-        if rest.is_empty() || rest.ends_with('_') { rest.trim_end_matches('_') } else { name }
-    })
-}
-
-fn unit_of(hist: &Hist) -> Unit {
-    hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value))
 }
 
 fn parse_subject(name: &str) -> Result<Subject> {
