@@ -285,7 +285,9 @@ impl<'a> Exporter<'a> {
         let mut next_look = start;
         let mut last_event = start;
         loop {
-            match self.event_receiver.recv_timeout(self.timeout(last_event)) {
+            let until_look = next_look.saturating_duration_since(Instant::now());
+            let timeout = self.timeout(last_event).min(until_look.max(BUSY_INTERVAL));
+            match self.event_receiver.recv_timeout(timeout) {
                 Ok(Event::Scrape(responder)) => {
                     // Fails if the endpoint has been closed.
                     let _ = responder.send(self.families()?);
@@ -312,7 +314,7 @@ impl<'a> Exporter<'a> {
                 self.send_metrics()?;
             }
             if Instant::now() >= next_look {
-                next_look = Instant::now() + self.follow_processes()?;
+                next_look = Instant::now() + self.follow_processes(start)?;
             }
             if last_cleanup.elapsed() >= CLEANUP_INTERVAL {
                 last_cleanup = Instant::now();
@@ -449,9 +451,10 @@ impl<'a> Exporter<'a> {
     }
 
     /// Learns the owners of processes while they run, and takes the totals of those that have ended
-    /// from the kernel. Returns how long to wait until the next look, so that looking takes at most
-    /// a hundredth of a CPU.
-    fn follow_processes(&mut self) -> Result<Duration> {
+    /// from the kernel. Returns how long to wait until the next look: less at first, because a
+    /// command may end soon, and so that looking takes at most a hundredth of a CPU.
+    fn follow_processes(&mut self, started: Instant) -> Result<Duration> {
+        const FIRST_INTERVAL: Duration = Duration::from_millis(20);
         const INTERVAL: Duration = Duration::from_secs(1);
         let start = Instant::now();
         self.owners.begin_round();
@@ -463,7 +466,8 @@ impl<'a> Exporter<'a> {
         for message in self.owners.take_messages() {
             (self.report)(message);
         }
-        Ok(INTERVAL.max(start.elapsed() * 100))
+        let interval = started.elapsed().clamp(FIRST_INTERVAL, INTERVAL);
+        Ok(interval.max(start.elapsed() * 100))
     }
 
     /// The state from which the metrics about the exporter itself are built.

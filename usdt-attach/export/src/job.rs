@@ -240,7 +240,8 @@ impl Job {
         owners: &mut Owners,
         ended: &mut HashSet<u32>,
     ) -> Result<()> {
-        for attached in &self.sessions {
+        for attached in &mut self.sessions {
+            attached.follow_first_processes(owners);
             let pids = attached.session.processes()?;
             let gone: HashSet<u32> =
                 pids.iter().copied().filter(|pid| owners.has_ended(*pid)).collect();
@@ -322,11 +323,7 @@ impl Job {
         }
         let mut all = self.retained_rows.clone();
         for attached in &self.sessions {
-            let mut rows = attached.rows(owners)?;
-            if rows.is_empty() {
-                let first = attached.first_owners(owners);
-                rows.extend(first.into_iter().map(|owner| (owner, Vec::new())));
-            }
+            let mut rows = attached.rows_with_empty(owners)?;
             for (owner, rows) in &mut rows {
                 let retained = self.retained_rows.get(owner);
                 let empty =

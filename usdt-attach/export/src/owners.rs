@@ -159,9 +159,14 @@ impl Owners {
         }
     }
 
-    /// Reads the owner of a process; `None` if it has no executable, as a zombie.
+    /// Reads the owner of a process; `None` if it has no executable, as a zombie, or if it is a fork
+    /// of this process that has not executed its command yet.
     fn read(&mut self, pid: u32, stamp: &Stamp) -> Option<Arc<Owner>> {
         let executable = stamp.executable.as_ref()?;
+        let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        if link(&pid.to_string()) == link("self") {
+            return None;
+        }
         let service = self.environs.service(pid, &mut self.messages);
         let service = service.or_else(|| clean(executable.as_encoded_bytes()))?;
         let container = read_limited(&format!("/proc/{pid}/cgroup"), MAX_CGROUP)
@@ -323,15 +328,24 @@ mod tests {
     #[test]
     fn reads_the_owner_again_if_another_process_has_the_id() {
         let mut owners = Owners::default();
-        let own = std::process::id();
-        let real = owners.owner(own, &fallback());
-        let process = owners.processes.get_mut(&own).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        while executable_name(pid).is_none_or(|name| name != "sleep") {
+            std::thread::yield_now();
+        }
+        let real = owners.owner(pid, &fallback());
+        let process = owners.processes.get_mut(&pid).unwrap();
         process.stamp.started += 1;
         process.owner = fallback();
-        assert!(owners.has_ended(own));
-        assert_eq!(owners.last_owner(own, &real).service, "fallback");
-        owners.begin_round();
-        assert_eq!(owners.owner(own, &fallback()), real);
+        let (has_ended, last) = (owners.has_ended(pid), owners.last_owner(pid, &real));
+        owners.look_again([pid]);
+        let next = owners.owner(pid, &fallback());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(has_ended);
+        assert_eq!((last.service.as_str(), next), ("fallback", real));
+        let own = owners.owner(std::process::id(), &fallback());
+        assert_eq!(own.service, "fallback", "a fork that has not executed its command");
     }
 
     #[test]

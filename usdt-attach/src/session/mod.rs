@@ -256,6 +256,12 @@ impl Session {
         merge_rows(&mut self.retained_rows, rows);
     }
 
+    /// Whether the plan keeps processes apart.
+    #[doc(hidden)]
+    pub fn keeps_processes_apart(&self) -> bool {
+        self.plan.by_process().is_some()
+    }
+
     /// The processes that have rows, if the plan keeps processes apart; empty otherwise.
     ///
     /// # Errors

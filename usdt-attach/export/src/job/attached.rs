@@ -3,7 +3,6 @@
 use crate::owner::Owner;
 use crate::owners::Owners;
 use indexmap::IndexMap;
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use usdt_attach::discover::ObjectId;
@@ -33,6 +32,30 @@ impl AttachedSession {
         }
     }
 
+    /// The rows that the kernel has, by owner, and no rows for owners that have none yet.
+    pub(super) fn rows_with_empty(&self, owners: &mut Owners) -> Result<OwnedRows> {
+        let mut out = self.rows(owners)?;
+        for pid in &self.processes {
+            if !owners.has_ended(*pid) {
+                out.entry(owners.owner(*pid, &self.fallback)).or_default();
+            }
+        }
+        if out.is_empty() {
+            out.entry(owners.owner(0, &self.fallback)).or_default();
+        }
+        Ok(out)
+    }
+
+    /// Learns the owners of the processes that ran the files when they were attached to, and forgets
+    /// those that have ended.
+    pub(super) fn follow_first_processes(&mut self, owners: &mut Owners) {
+        // A single owner stays known by its process.
+        if self.session.keeps_processes_apart() {
+            self.processes.retain(|pid| !owners.has_ended(*pid));
+        }
+        self.processes.iter().for_each(|pid| drop(owners.owner(*pid, &self.fallback)));
+    }
+
     /// The rows that the kernel has, by owner.
     pub(super) fn rows(&self, owners: &mut Owners) -> Result<OwnedRows> {
         let mut out = OwnedRows::new();
@@ -40,16 +63,6 @@ impl AttachedSession {
             out.entry(self.owner_of(&mut row, owners)).or_default().push(row);
         }
         Ok(out)
-    }
-
-    /// The owners of the processes that ran the files when they were attached to.
-    pub(super) fn first_owners(&self, owners: &mut Owners) -> HashSet<Arc<Owner>> {
-        let running = self.processes.iter().filter(|pid| !owners.has_ended(**pid));
-        let running: Vec<u32> = running.copied().collect();
-        match running.is_empty() {
-            true => HashSet::from([owners.owner(0, &self.fallback)]),
-            false => running.into_iter().map(|pid| owners.owner(pid, &self.fallback)).collect(),
-        }
     }
 }
 
@@ -63,9 +76,10 @@ pub(super) fn merge_owned(into: &mut OwnedRows, rows: OwnedRows) {
 /// The number of processes of which the owners are looked up for series without hits.
 pub(super) const MAX_FIRST_PROCESSES: usize = 100;
 
-/// The processes whose executable has this path.
+/// The processes whose executable has this path. A path is not followed: its file system may never
+/// answer.
 pub(super) fn processes_of(path: &Path) -> Vec<u32> {
-    let Ok(path) = path.canonicalize() else { return Vec::new() };
+    let Ok(path) = std::path::absolute(path) else { return Vec::new() };
     let pids = usdt_attach::discover::pids().unwrap_or_default();
     let runs =
         |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == path);
