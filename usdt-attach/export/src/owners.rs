@@ -5,6 +5,7 @@ use crate::owner::{Owner, clean, container_id, service_in_environ};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -169,7 +170,7 @@ impl Owners {
         }
         let service = self.environs.service(pid, &mut self.messages);
         let service = service.or_else(|| clean(executable.as_encoded_bytes()))?;
-        let container = read_limited(&format!("/proc/{pid}/cgroup"), MAX_CGROUP)
+        let container = read_limited(format!("/proc/{pid}/cgroup").as_ref(), MAX_CGROUP)
             .ok()
             .and_then(|cgroup| container_id(&String::from_utf8_lossy(&cgroup)));
         Some(self.limited(&Arc::new(Owner { service, container })))
@@ -199,7 +200,7 @@ const MAX_CGROUP: u64 = 1 << 16;
 /// The number of bytes that are read of the environment of a process.
 const MAX_ENVIRON: u64 = 1 << 18;
 
-fn read_limited(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     std::fs::File::open(path)?.take(limit).read_to_end(&mut out)?;
     Ok(out)
@@ -228,8 +229,10 @@ fn parse_start_time(stat: &[u8]) -> Option<u64> {
 /// The environment is memory of the process, which can make the kernel wait for a page of it as long
 /// as it likes (userfaultfd, FUSE). A read that takes too long is given up with its thread; after a
 /// few of them, no environment is read any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct EnvironReader {
+    /// The folder with a folder for each process: `/proc`.
+    proc: PathBuf,
     worker: Option<Worker>,
     /// The number of threads that were given up.
     stuck: usize,
@@ -239,6 +242,12 @@ struct EnvironReader {
 struct Worker {
     pids: Sender<u32>,
     services: Receiver<Option<String>>,
+}
+
+impl Default for EnvironReader {
+    fn default() -> EnvironReader {
+        EnvironReader { proc: PathBuf::from("/proc"), worker: None, stuck: 0 }
+    }
 }
 
 impl EnvironReader {
@@ -251,7 +260,7 @@ impl EnvironReader {
             return None;
         }
         if self.worker.is_none() {
-            self.worker = Worker::start();
+            self.worker = Worker::start(self.proc.clone());
         }
         let worker = self.worker.as_ref()?;
         worker.pids.send(pid).ok()?;
@@ -270,12 +279,13 @@ impl EnvironReader {
 
 impl Worker {
     /// Starts the thread; `None` if there are no resources for it.
-    fn start() -> Option<Worker> {
+    fn start(proc: PathBuf) -> Option<Worker> {
         let (pids, requests) = channel();
         let (answers, services) = channel();
         let read = move || {
             for pid in requests {
-                let environ = read_limited(&format!("/proc/{pid}/environ"), MAX_ENVIRON);
+                let environ = proc.join(format!("{pid}/environ"));
+                let environ = read_limited(&environ, MAX_ENVIRON);
                 let service = environ.ok().and_then(|environ| service_in_environ(&environ));
                 if answers.send(service).is_err() {
                     return;
@@ -360,6 +370,34 @@ mod tests {
         assert_eq!(of(&mut owners, MAX_OWNERS + 1), "other");
         assert_eq!(of(&mut owners, 0), "app0");
         assert_eq!(owners.take_messages().len(), 1, "it is said once");
+    }
+
+    #[test]
+    fn gives_up_environments_that_do_not_answer() {
+        let proc = tempfile::tempdir().unwrap();
+        let environ = |pid: u32| proc.path().join(format!("{pid}/environ"));
+        for pid in 1..8 {
+            std::fs::create_dir(proc.path().join(pid.to_string())).unwrap();
+            if pid == 2 || pid == 7 {
+                std::fs::write(environ(pid), "OTEL_SERVICE_NAME=shop").unwrap();
+            } else {
+                // Opening a pipe without a writer blocks.
+                let status = Command::new("mkfifo").arg(environ(pid)).status().unwrap();
+                assert!(status.success());
+            }
+        }
+        let mut reader = EnvironReader { proc: proc.path().to_owned(), ..EnvironReader::default() };
+        let mut messages = Vec::new();
+        let services: Vec<Option<String>> =
+            (1..8).map(|pid| reader.service(pid, &mut messages)).collect();
+        let shop = Some("shop".to_owned());
+        assert_eq!(services, [None, shop, None, None, None, None, None]);
+        assert_eq!(messages.len(), EnvironReader::MAX_STUCK, "{messages:?}");
+        assert!(messages[3].ends_with("; no further ones are read"), "{messages:?}");
+        // Ends the threads.
+        for pid in [1, 3, 4, 5] {
+            drop(std::fs::OpenOptions::new().read(true).write(true).open(environ(pid)));
+        }
     }
 
     #[test]
