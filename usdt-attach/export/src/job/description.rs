@@ -1,4 +1,4 @@
-//! The names, units and help texts of what an entry exports.
+//! The name, unit and help of what an entry exports.
 
 use super::Entry;
 use crate::config::{Hist, Unit};
