@@ -49,6 +49,12 @@ pub(crate) fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
+/// Returns the sum of a metric over all label sets; `None` if the page does not have it.
+fn total(page: &str, name: &str) -> Option<f64> {
+    let series = metric(page, name);
+    (!series.is_empty()).then(|| series.values().sum())
+}
+
 /// Starts the fixture `pairs`, which fires when it receives SIGINT.
 fn start_pairs() -> (Copy, Process) {
     let app = copy(&Fixture::get("pairs", Mode::Sealed));

@@ -271,18 +271,21 @@ fn collector_receives_a_resource_for_each_service() {
     let pids = targets.each_ref().map(|target| target.pid().to_string()).join(",");
     let collector = Collector::start(folder.path());
     let url = collector.url();
+    let port = free_port();
     let config = format!(
-        "[otlp]\nendpoint = \"{url}\"\n[[count]]\nprobes = \"ops:*\"\n\
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[otlp]\nendpoint = \"{url}\"\n[[count]]\nprobes = \"ops:*\"\n\
          [[latency]]\nstart = \"ops:begin\"\nend = \"ops:end\"\nkey = \"id\"\n\
          [[span]]\nstart = \"ops:begin\"\nend = \"ops:end\"\nkey = \"id\"\n"
     );
     let config = write(folder.path(), "export.toml", &config);
     let exporter = start_exporter(&["-p", &pids, "--config", &config]);
-    for target in &targets {
-        wait_for("the exporter", || exporter.link_count() > 0);
-        target.signal(SIGINT);
-    }
-    std::thread::sleep(Duration::from_secs(1));
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    targets.iter().for_each(|target| target.signal(SIGINT));
+    let spans = [10, 20].map(|per| f64::from(per - per / 5)).iter().sum::<f64>();
+    wait_for("all spans", || {
+        let outcomes = metric(&get(port, "/metrics"), "usdt_attach_spans_total");
+        outcomes.get("{outcome=\"complete\"}") == Some(&spans)
+    });
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success(), "{errors}");
     let received = collector.finish_by_resource();

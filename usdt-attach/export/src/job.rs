@@ -323,7 +323,7 @@ impl Job {
         }
         let mut all = self.retained_rows.clone();
         for attached in &self.sessions {
-            let mut rows = attached.rows_with_empty(owners)?;
+            let mut rows = attached.rows_with_empty(self.retained_rows.is_empty(), owners)?;
             for (owner, rows) in &mut rows {
                 let retained = self.retained_rows.get(owner);
                 let empty =

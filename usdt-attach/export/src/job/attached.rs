@@ -32,15 +32,20 @@ impl AttachedSession {
         }
     }
 
-    /// The rows that the kernel has, by owner, and no rows for owners that have none yet.
-    pub(super) fn rows_with_empty(&self, owners: &mut Owners) -> Result<OwnedRows> {
+    /// The rows that the kernel has, by owner. Owners that have none yet have an empty list; without
+    /// any owner, it is that of the fallback if `needs_owner` is true.
+    pub(super) fn rows_with_empty(
+        &self,
+        needs_owner: bool,
+        owners: &mut Owners,
+    ) -> Result<OwnedRows> {
         let mut out = self.rows(owners)?;
         for pid in &self.processes {
             if !owners.has_ended(*pid) {
                 out.entry(owners.owner(*pid, &self.fallback)).or_default();
             }
         }
-        if out.is_empty() {
+        if out.is_empty() && needs_owner {
             out.entry(owners.owner(0, &self.fallback)).or_default();
         }
         Ok(out)
