@@ -9,7 +9,7 @@ use usdt_attach::discover::select::Glob;
 use usdt_attach::discover::{self, select};
 use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{self, Options, Plan, Scale};
+use usdt_attach::plan::{self, Options, Plan, Scale, TimeUnit};
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
 use usdt_e2e::{
     Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, text, tools,
@@ -182,12 +182,15 @@ fn counts_and_histograms_agree_between_backends() {
         histogram_of("n", Scale::Linear { low: -10, high: 10, step: 5 }, &["comm"]),
         histogram_of("n", Scale::Exponential { unit: 1 }, &[]),
         histogram_of("n", Scale::Exponential { unit: 1000 }, &["comm"]),
+        histogram_of("n", Scale::Time { unit: TimeUnit::Ms }, &["comm"]),
     ];
+    let by_process = [count_by(&[]), count_by(&["text"]), histogram_of("n", Scale::Log2, &[])];
+    let modes = modes.map(|mode| (mode, false)).into_iter();
     let sessions: Vec<(Session, Session)> = modes
-        .into_iter()
-        .map(|mode| {
+        .chain(by_process.map(|mode| (mode, true)))
+        .map(|(mode, by_process)| {
             let [embedded, bcc] = BACKENDS.map(|backend| {
-                let options = Options { mode: mode.clone(), ..Options::default() };
+                let options = Options { mode: mode.clone(), by_process, ..Options::default() };
                 start(target.pid(), &["e2e:hit"], options, backend)
             });
             (embedded, bcc)

@@ -121,6 +121,28 @@ fn doctor_reports_each_kernel_feature() {
         "7 of 7 probe sites can be attached without problems"
     );
     assert!(findings.iter().all(|f| (f["state"] == "ok") == f["hint"].is_null()), "{findings:?}");
+    let details = |path: &std::path::Path| {
+        let out = attach(&["doctor", "--json", path.to_str().unwrap()]);
+        let path = path.to_str().unwrap();
+        json_lines(&text(&out.stdout))
+            .into_iter()
+            .filter(|f| f["check"] == path)
+            .collect::<Vec<_>>()
+    };
+    let sealed = details(&app);
+    assert!(sealed[0]["detail"].as_str().unwrap().starts_with("a Go program (go1."), "{sealed:?}");
+    assert_eq!(
+        sealed[1]["detail"],
+        "sealed: 7 probes of 2 providers (e2e, other_provider), in notes that every tracer reads"
+    );
+    let plain = details(&Fixture::get("hits", Mode::Plain));
+    assert!(plain[1]["detail"].as_str().unwrap().starts_with("not sealed: 7 probes"), "{plain:?}");
+    assert!(plain[1]["hint"].as_str().unwrap().contains("usdt-gen seal"), "{plain:?}");
+    let other = details("/bin/true".as_ref());
+    assert_eq!(
+        (&other[0]["detail"], &other[1]["state"]),
+        (&"not a Go program".into(), &"degraded".into())
+    );
     let out = command("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all"])
         .arg(tools().join("usdt-attach"))

@@ -150,6 +150,67 @@ fn reports_missing_processes_and_commands() {
     );
 }
 
+/// What people type: names of processes, the words that `$(pidof app)` expands to, Go names.
+#[test]
+fn accepts_processes_as_people_type_them() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // No process of another test has this name.
+    let name = format!("e2e-typed-{}", std::process::id());
+    let program = folder.path().join(&name);
+    usdt_e2e::stdout(command("cp").arg(Fixture::get("hits", Mode::Sealed)).arg(&program));
+    let targets = [(); 2].map(|()| {
+        let target = Process::start(command(&program).args(["-per", "5"]));
+        target.wait_for_exec(&program);
+        target
+    });
+    let pids = targets.each_ref().map(|target| target.pid().to_string());
+    let count_hits = |args: &[&str]| {
+        let mut all = vec!["count", "--json", "--dry-run"];
+        all.extend(args);
+        let out = attach(&all);
+        assert_eq!(out.status.code(), Some(0), "{args:?}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let by_name = count_hits(&["-p", &name, "e2e:Hit"]);
+    let words = count_hits(&["-p", &pids[0], &pids[1], "e2e:hit"]);
+    let comma = count_hits(&["-p", &pids.join(","), "e2e:hit"]);
+    let quoted = count_hits(&["--pid", &pids.join(" "), "Hit"]);
+    assert!(by_name.contains("\"hit\"") && !by_name.contains("nothing"), "{by_name}");
+    assert_eq!([&words, &comma, &quoted], [&by_name; 3]);
+    let hist = attach(&["hist", "-p", &pids[0], &pids[1], "e2e:hit", "n", "--dry-run"]);
+    assert_eq!(hist.status.code(), Some(0), "{}", text(&hist.stderr));
+    let list = attach(&["list", "-p", &name, "e2e:Hit"]);
+    assert!(text(&list.stdout).starts_with("e2e:hit("), "{}", text(&list.stdout));
+
+    let (code, message) = outcome(&attach(&["list", "-p", &name[1..]]), &folder);
+    let similar = format!(
+        "error: no process is named `{}`; similar names are `{name}` (2 processes)",
+        &name[1..]
+    );
+    assert_eq!((code, message.starts_with(&similar)), (Some(2), true), "{message}");
+    let (code, message) = outcome(&attach(&["doctor", "-p", &name]), &folder);
+    assert!(
+        code == Some(2) && message.contains("2 processes are named") && message.contains(&pids[1]),
+        "{message}"
+    );
+}
+
+#[test]
+fn rejects_file_names_of_formats_that_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = Fixture::get("hits", Mode::Sealed);
+    let (code, message) =
+        outcome(&attach(&["record", "-o", "x.pftrace", "--", app.to_str().unwrap()]), &folder);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        message,
+        "error: cannot write a Perfetto protobuf file: `record` writes chrome (*.json, which ui.perfetto.dev opens), csv and jsonl; pass -o x.json, or --format to keep the name\n"
+    );
+}
+
 /// Runs `usdt-attach` as an unprivileged user with the given capabilities only.
 fn as_nobody(capabilities: &str, args: &[&str], folder: &Copy) -> Output {
     std::fs::set_permissions(
@@ -189,6 +250,29 @@ fn names_the_missing_capabilities() {
     for args in [["list", "-p", &pid], ["trace", "-p", &pid]] {
         assert_eq!(outcome(&as_nobody("", &args, &app), &app.folder), (Some(3), foreign.clone()));
     }
+    // In a container, root lacks capabilities, and it does not help to run as root.
+    let sandboxed = |lacking: &str, args: &[&str]| {
+        let mut setpriv = command("setpriv");
+        setpriv.arg(format!("--bounding-set={lacking}")).arg("--inh-caps=-all");
+        let out = setpriv.arg(tools().join("usdt-attach")).args(args).output().unwrap();
+        outcome(&out, &app.folder)
+    };
+    let (code, message) = sandboxed("-sys_ptrace", &["list", "-p", &pid]);
+    let expected = format!(
+        "error: process {pid} cannot be read: this process is root without CAP_SYS_PTRACE; add the capability: `--cap-add SYS_PTRACE`"
+    );
+    assert_eq!((code, message.starts_with(&expected)), (Some(3), true), "{message}");
+    let (code, message) = sandboxed(
+        "-all,+sys_ptrace,+dac_override",
+        &["trace", "--exe", app.as_str(), "--duration", "1s"],
+    );
+    assert_eq!(code, Some(3), "{message}");
+    assert!(
+        message.ends_with(
+            "this root lacks CAP_BPF and CAP_PERFMON: add them to the container or the unit\n"
+        ),
+        "{message}"
+    );
     let (code, message) =
         outcome(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
     assert_eq!(code, Some(3), "{message}");
@@ -249,7 +333,7 @@ fn rejects_invalid_usage_and_prints_help() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for the file `DIR/hits-sealed`, pass --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+        "error: no target: pass -p PID|NAME, --exe PATH, --cgroup PATH, --all or -- CMD; for the file `DIR/hits-sealed`, pass --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
     let message = text(&attach(&["trace", "1234", "app:*"]).stderr);
     assert!(message.ends_with("-- CMD; for process 1234, pass -p 1234\n"), "{message}");

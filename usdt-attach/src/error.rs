@@ -6,6 +6,7 @@
 //! A message names the file, process or probe that it is about. It begins in lower case and has no
 //! final period, so that a caller can put it into a sentence.
 
+use crate::kernel::capabilities::PtraceObstacle;
 pub use stapsdt::escape::Escaped;
 use stapsdt::escape::{escape_line, escape_lines};
 use std::borrow::Cow;
@@ -192,8 +193,8 @@ impl Error {
     }
 
     pub(crate) fn process_access_denied(pid: u32) -> Error {
-        Error::new(ErrorKind::Permission, format!("process {pid} belongs to another user"))
-            .with_hint("run as root or with CAP_SYS_PTRACE")
+        let obstacle = PtraceObstacle::to(pid);
+        Error::new(ErrorKind::Permission, obstacle.message(pid)).with_hint(obstacle.hint())
     }
 
     pub(crate) fn no_match(glob: impl fmt::Display, known: impl fmt::Display) -> Error {

@@ -114,7 +114,7 @@ fn systemd_accepts_the_unit() {
 /// Makes the fixture fire, and waits until the metric `all` has counted every operation.
 fn fire_and_wait_for_count(target: &Process, port: u16) {
     target.signal(SIGINT);
-    let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
+    let total = || total(&get(port, "/metrics"), "all_total").unwrap_or(0.0);
     wait_for("all operations", || total() >= STARTED as f64);
 }
 

@@ -7,20 +7,28 @@ use std::path::{Path, PathBuf};
 use usdt_e2e::{Need, attach, have, json_lines, text};
 
 /// A received span, with the attributes of its resource.
-struct ReceivedSpan {
-    resource: HashMap<String, Value>,
+pub(super) struct ReceivedSpan {
+    pub(super) resource: HashMap<String, Value>,
     span: Value,
 }
 
+/// What a collector has received.
+#[derive(Default)]
+pub(super) struct Received {
+    pub(super) spans: Vec<ReceivedSpan>,
+    /// The last state of each metric, by service and name.
+    pub(super) metrics: BTreeMap<(String, String), Value>,
+}
+
 /// The collector of `tests/collector`, which receives OTLP and writes a file.
-struct Collector {
+pub(super) struct Collector {
     process: Process,
     port: u16,
     out: PathBuf,
 }
 
 impl Collector {
-    fn start(folder: &Path) -> Collector {
+    pub(super) fn start(folder: &Path) -> Collector {
         let program = usdt_e2e::root().join("target/e2e/collector");
         let mut build = command("go");
         build
@@ -43,24 +51,38 @@ impl Collector {
         Collector { process, port, out }
     }
 
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// Stops the collector. Returns the spans, and the last state of each metric by name.
     fn finish(self) -> (Vec<ReceivedSpan>, BTreeMap<String, Value>) {
+        let Received { spans, metrics } = self.finish_by_resource();
+        (spans, metrics.into_iter().map(|((_, name), metric)| (name, metric)).collect())
+    }
+
+    /// Stops the collector, and returns what it has received.
+    pub(super) fn finish_by_resource(self) -> Received {
         self.process.interrupt();
-        let (mut spans, mut metrics) = (Vec::new(), BTreeMap::new());
+        let mut received = Received::default();
         for line in json_lines(&std::fs::read_to_string(&self.out).unwrap()) {
             for resource in line["resourceSpans"].as_array().into_iter().flatten() {
                 let attributes = attributes(&resource["resource"]);
                 for span in resource["scopeSpans"][0]["spans"].as_array().unwrap() {
-                    spans.push(ReceivedSpan { resource: attributes.clone(), span: span.clone() });
+                    let (resource, span) = (attributes.clone(), span.clone());
+                    received.spans.push(ReceivedSpan { resource, span });
                 }
             }
             for resource in line["resourceMetrics"].as_array().into_iter().flatten() {
+                let attributes = attributes(&resource["resource"]);
+                let service = attributes["service.name"].as_str().unwrap();
                 for metric in resource["scopeMetrics"][0]["metrics"].as_array().unwrap() {
-                    metrics.insert(metric["name"].as_str().unwrap().to_owned(), metric.clone());
+                    let id = (service.to_owned(), metric["name"].as_str().unwrap().to_owned());
+                    received.metrics.insert(id, metric.clone());
                 }
             }
         }
-        (spans, metrics)
+        received
     }
 }
 

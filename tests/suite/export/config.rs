@@ -19,7 +19,7 @@ fn sighup_reloads_the_configuration() {
     let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(first, "/healthz") == "ok\n");
     target.signal(SIGINT);
-    let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
+    let kept_total = |port| total(&get(port, "/metrics"), "kept_total");
     wait_for("all operations", || kept_total(first) == Some(STARTED as f64));
     write(app.folder.path(), "export.toml", format!("{}{kept}labels = [", head(second)));
     exporter.signal(SIGHUP);
@@ -36,9 +36,9 @@ fn sighup_reloads_the_configuration() {
     exporter.signal(SIGHUP);
     wait_for("the new endpoint", || get(second, "/healthz") == "ok\n");
     assert_eq!(kept_total(second), Some(STARTED as f64), "an unchanged entry goes on counting");
-    assert_eq!(metric(&get(second, "/metrics"), "usdt_ops_end_total").get("").copied(), Some(0.0));
-    let count = metric(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
-    assert_eq!(count.get("").copied(), Some(0.0), "a new entry starts at 0");
+    assert_eq!(total(&get(second, "/metrics"), "usdt_ops_end_total"), Some(0.0));
+    let count = total(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
+    assert_eq!(count, Some(0.0), "a new entry starts at 0");
     assert_eq!(get(first, "/healthz"), "");
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success());

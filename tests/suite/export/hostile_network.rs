@@ -64,7 +64,7 @@ impl Victim {
     fn check_counts(&self, expected: u64) {
         self.target.signal(SIGINT);
         wait_for("all operations", || {
-            metric(&self.scrape(), "operations_total").get("") == Some(&(expected as f64))
+            total(&self.scrape(), "operations_total") == Some(expected as f64)
         });
     }
 

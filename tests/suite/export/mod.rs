@@ -8,6 +8,7 @@ mod hostile_network;
 mod nested_spans;
 mod prometheus;
 mod recordings;
+mod services;
 mod web_config;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,12 @@ pub(crate) fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
             Some((labels.to_owned(), value.parse().ok()?))
         })
         .collect()
+}
+
+/// Returns the sum of a metric over all label sets; `None` if the page does not have it.
+fn total(page: &str, name: &str) -> Option<f64> {
+    let series = metric(page, name);
+    (!series.is_empty()).then(|| series.values().sum())
 }
 
 /// Starts the fixture `pairs`, which fires when it receives SIGINT.

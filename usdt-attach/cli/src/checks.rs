@@ -34,7 +34,7 @@ pub(crate) struct Finding {
     pub(crate) state: State,
     /// The finding in a few words.
     pub(crate) detail: String,
-    /// How to fix it; `None` if it is ok.
+    /// How to fix it, or what can be done next; `None` if there is nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
 }

@@ -6,6 +6,7 @@
 mod checks;
 pub mod commands;
 mod exit_code;
+mod file_checks;
 mod goview;
 pub mod output;
 mod overhead;

@@ -99,8 +99,8 @@ pub struct Otlp {
     /// HTTP headers of each request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Attributes of the resource of metrics and spans. By default `service.name`: of metrics
-    /// `usdt-attach`, and of spans the name of the traced program.
+    /// Attributes of the resources of metrics and spans, which take precedence over their own. Each
+    /// traced service has a resource with `service.name` and, in a container, `container.id`.
     #[serde(default)]
     pub resource: BTreeMap<String, String>,
 }
@@ -143,8 +143,8 @@ fn ten_seconds() -> Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// The maximum number of label combinations per entry and file. Hits of further combinations
-    /// are counted as dropped.
+    /// The maximum number of label combinations per entry and file; four times as many if each
+    /// counts for each process. Hits of further combinations are counted as dropped.
     pub series: u32,
     /// The maximum number of open spans. Beyond it, the oldest open span is given up. The
     /// same number of goroutines is known that a span encloses.
@@ -178,6 +178,9 @@ pub struct Count {
     pub labels: Vec<String>,
     /// A filter: only hits that match are counted.
     pub filter: Option<String>,
+    /// Probes that another entry counts, as `PROVIDER:PROBE`.
+    #[serde(skip)]
+    pub except: Vec<String>,
 }
 
 /// A histogram of an integer argument.

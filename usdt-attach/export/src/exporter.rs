@@ -3,6 +3,7 @@
 
 mod files;
 mod outputs;
+mod processes;
 mod spans;
 
 pub(crate) use files::Traced;
@@ -16,10 +17,12 @@ use crate::heartbeat::Heartbeat;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
 use crate::otlp::{self, Period, RequestCounts};
+use crate::owner::Owner;
+use crate::owners::Owners;
 use crate::self_metrics::{self, OtlpCounts, Snapshot};
 use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -168,12 +171,12 @@ pub struct Exporter<'a> {
     /// The counts of all senders, also of those before a reload.
     otlp_counts: Arc<RequestCounts>,
     heartbeat: Arc<Heartbeat>,
-    /// Spans that wait to be sent.
-    span_queue: Vec<Span>,
+    /// Spans that wait to be sent, with the owners of their processes.
+    span_queue: Vec<(Arc<Owner>, Span)>,
     /// Spans that were discarded because the queue was full.
     discarded_spans: u64,
-    /// The service name of each process with spans.
-    services: HashMap<u32, String>,
+    /// Whose numbers and spans they are.
+    owners: Owners,
     /// The time of the start in nanoseconds since 1970.
     started_ns: u64,
 }
@@ -211,7 +214,7 @@ impl<'a> Exporter<'a> {
             heartbeat: Arc::new(Heartbeat::new()),
             span_queue: Vec::new(),
             discarded_spans: 0,
-            services: HashMap::new(),
+            owners: Owners::default(),
             started_ns: unix_nanos(),
         };
         let config = exporter.settings.config.clone();
@@ -243,7 +246,9 @@ impl<'a> Exporter<'a> {
     /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new
     /// job cannot be started, all jobs stay as they are.
     fn apply_entries(&mut self, config: &Config) -> Result<()> {
+        let by_process = self.has_several_owners();
         let scope = Scope {
+            by_process,
             cgroup: self.settings.target.cgroup().map(Into::into),
             children: self.settings.children.clone(),
             max_series: config.limits.series,
@@ -301,9 +306,12 @@ impl<'a> Exporter<'a> {
         let start = Instant::now();
         let (mut last_metrics, mut last_spans) = (start, start);
         let (mut last_cleanup, mut last_liveness_check) = (start, start);
+        let mut next_look = start;
         let mut last_event = start;
         loop {
-            match self.event_receiver.recv_timeout(self.timeout(last_event)) {
+            let until_look = next_look.saturating_duration_since(Instant::now());
+            let timeout = self.timeout(last_event).min(until_look.max(BUSY_INTERVAL));
+            match self.event_receiver.recv_timeout(timeout) {
                 Ok(Event::Scrape(responder)) => {
                     // Fails if the endpoint has been closed.
                     let _ = responder.send(self.families()?);
@@ -328,6 +336,9 @@ impl<'a> Exporter<'a> {
             if interval.is_some_and(|interval| last_metrics.elapsed() >= interval) {
                 last_metrics = Instant::now();
                 self.send_metrics()?;
+            }
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + self.follow_processes(start)?;
             }
             if last_cleanup.elapsed() >= CLEANUP_INTERVAL {
                 last_cleanup = Instant::now();
@@ -390,7 +401,7 @@ impl<'a> Exporter<'a> {
         self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
     }
 
-    fn send_metrics(&self) -> Result<()> {
+    fn send_metrics(&mut self) -> Result<()> {
         let families = self.families()?;
         if let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) {
             let period = Period { since: self.started_ns, now: unix_nanos() };
@@ -400,16 +411,17 @@ impl<'a> Exporter<'a> {
     }
 
     /// Collects all metrics. Those of the exporter itself come last.
-    fn families(&self) -> Result<Vec<Family>> {
+    fn families(&mut self) -> Result<Vec<Family>> {
         let mut merged: BTreeMap<String, Family> = BTreeMap::new();
+        self.owners.begin_round();
         for job in &self.jobs {
-            for family in job.families()? {
+            for family in job.families(&mut self.owners)? {
                 match merged.get_mut(&family.name) {
                     // Two entries may count the same probe by different labels.
                     Some(known) if known.kind == family.kind => {
-                        let labels: HashSet<Vec<(String, String)>> =
-                            known.series.iter().map(|series| series.labels.clone()).collect();
-                        let is_new = |series: &Series| !labels.contains(&series.labels);
+                        let id = |series: &Series| (series.owner.clone(), series.labels.clone());
+                        let ids: HashSet<_> = known.series.iter().map(id).collect();
+                        let is_new = |series: &Series| !ids.contains(&id(series));
                         known.series.extend(family.series.into_iter().filter(is_new));
                     }
                     Some(_) => {}

@@ -1,13 +1,28 @@
 //! One entry of the configuration: its sessions, and the totals of sessions that have ended.
 //!
+//! # Owners
+//!
+//! The hits of several processes have several owners: services and containers. If they can come
+//! from more than one, the kernel aggregates them by process. The rows of a process belong to its
+//! owner. When it ends, they are taken from the kernel and retained, so that the table has space for
+//! others.
+//!
 //! A job has one session per file if the files of its target come and go, so that it can detach
 //! from a file that no process runs any more. The totals of such a file are retained: a counter
 //! must not decrease.
 
+mod attached;
+mod description;
+
+use self::attached::{AttachedSession, MAX_FIRST_PROCESSES, OwnedRows, merge_owned, processes_of};
+use self::description::{Description, unit_of};
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
 use crate::exporter::Traced;
-use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
+use crate::metric::{Family, series};
+use crate::owner::Owner;
+use crate::owners::Owners;
 use crate::span::{Pairing, tells_parents};
+use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +30,7 @@ use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, Selected, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
-use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
+use usdt_attach::event::counts::{Histogram, Row, Total, process_of};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::ProcessTree;
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
@@ -38,6 +53,8 @@ pub(crate) struct Scope {
     pub(crate) cgroup: Option<PathBuf>,
     /// The processes of the target with the children that they fork, if these are traced.
     pub(crate) children: Option<ProcessTree>,
+    /// Whether hits can come from processes of several owners.
+    pub(crate) by_process: bool,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
     /// The size of the event buffer of each session with spans; a power of two.
@@ -57,18 +74,12 @@ pub(crate) struct Job {
     sessions: Vec<AttachedSession>,
     /// Files whose probes cannot be planned, which was reported.
     unplanned: HashSet<ObjectId>,
-    /// The totals of sessions that have ended.
-    retained_rows: Vec<Row>,
+    /// The totals of processes and sessions that have ended.
+    retained_rows: OwnedRows,
     /// The hit counts of sessions that have ended.
     retained_summary: Summary,
     /// Set if the entry is that of spans.
     pub(crate) pairing: Option<Pairing>,
-}
-
-/// A session and the files that it is attached to.
-struct AttachedSession {
-    session: Session,
-    objects: Vec<ObjectId>,
 }
 
 /// Returns the entries of a configuration.
@@ -90,6 +101,7 @@ impl Job {
             cgroup: scope.cgroup.clone(),
             children: scope.children.clone(),
             entries: scope.max_series,
+            by_process: scope.by_process,
             ..Options::default()
         };
         let globs;
@@ -137,7 +149,7 @@ impl Job {
             options,
             sessions: Vec::new(),
             unplanned: HashSet::new(),
-            retained_rows: Vec::new(),
+            retained_rows: OwnedRows::new(),
             retained_summary: Summary::default(),
             pairing,
         })
@@ -164,6 +176,9 @@ impl Job {
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
         let mut selected = select_if_any(found, &self.globs);
+        if let Entry::Count(Count { except, .. }) = &self.entry {
+            selected.retain(|one| !except.contains(&one.probe.full_name()));
+        }
         let is_settled =
             |id| self.unplanned.contains(&id) || self.objects().any(|object| object == id);
         if selected.is_empty() || found.iter().all(|file| is_settled(file.object.id)) {
@@ -182,12 +197,26 @@ impl Job {
         ) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
-                let objects = plan.objects().iter().map(PlannedObject::id).collect();
+                let objects: Vec<ObjectId> = plan.objects().iter().map(PlannedObject::id).collect();
+                let fallback = plan
+                    .objects()
+                    .first()
+                    .map_or_else(Owner::other, |object| Owner::of_file(&object.path));
+                let is_attached = |file: &&ScannedObject| objects.contains(&file.object.id);
+                let files = || found.iter().filter(is_attached);
+                let mut processes: Vec<u32> = match &running {
+                    Some(running) => running.iter().map(|process| process.pid()).collect(),
+                    None => files().flat_map(|file| file.pids.iter().copied()).collect(),
+                };
+                if processes.is_empty() {
+                    processes = files().flat_map(|file| processes_of(&file.object.path)).collect();
+                }
+                processes.truncate(MAX_FIRST_PROCESSES);
                 let mut session = Session::start(plan, backend)?;
                 session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
                 check_ids(running.into_iter().flatten())?;
-                self.sessions.push(AttachedSession { session, objects });
+                self.sessions.push(AttachedSession { session, objects, processes, fallback });
             }
             Err(error) => {
                 self.unplanned.extend(found.iter().map(|file| file.object.id));
@@ -204,7 +233,11 @@ impl Job {
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.
-    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
+    pub(crate) fn detach_stale(
+        &mut self,
+        live: &HashSet<ObjectId>,
+        owners: &mut Owners,
+    ) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
         let is_live =
             |attached: &AttachedSession| attached.objects.iter().any(|id| live.contains(id));
@@ -212,13 +245,48 @@ impl Job {
             std::mem::take(&mut self.sessions).into_iter().partition(is_live);
         self.sessions = kept;
         Session::detach_all(stale.iter_mut().map(|attached| &mut attached.session));
-        for AttachedSession { session, .. } in &stale {
+        for attached in &stale {
             if self.pairing.is_none() {
-                merge_rows(&mut self.retained_rows, session.rows()?);
+                merge_owned(&mut self.retained_rows, attached.rows(owners)?);
             }
-            self.retained_summary = self.retained_summary + session.summary()?;
+            self.retained_summary = self.retained_summary + attached.session.summary()?;
         }
         Ok(())
+    }
+
+    /// Learns the owners of the processes that have rows, as long as they run. Takes the rows of
+    /// those that have ended from the kernel, and adds these processes to `ended`.
+    pub(crate) fn follow_processes(
+        &mut self,
+        owners: &mut Owners,
+        ended: &mut HashSet<u32>,
+    ) -> Result<()> {
+        for attached in &mut self.sessions {
+            attached.follow_first_processes(owners);
+            let pids = attached.session.processes()?;
+            let gone: HashSet<u32> =
+                pids.iter().copied().filter(|pid| owners.has_ended(*pid)).collect();
+            for pid in pids.difference(&gone) {
+                owners.owner(*pid, &attached.fallback);
+            }
+            if gone.is_empty() {
+                continue;
+            }
+            let mut taken = OwnedRows::new();
+            for mut row in attached.session.take_rows(|pid| gone.contains(&pid))? {
+                let pid = process_of(&mut row).unwrap_or_default();
+                let owner = owners.last_owner(pid, &attached.fallback);
+                taken.entry(owner).or_default().push(row);
+            }
+            merge_owned(&mut self.retained_rows, taken);
+            ended.extend(gone);
+        }
+        Ok(())
+    }
+
+    /// Forgets the totals of owners that are not exported any more.
+    pub(crate) fn forget_owners(&mut self, over: &HashSet<Arc<Owner>>) {
+        self.retained_rows.retain(|owner, _| !over.contains(owner));
     }
 
     /// The globs of the probes.
@@ -278,117 +346,77 @@ impl Job {
 
     /// The name of the entry in the metrics about the exporter itself.
     pub(crate) fn name(&self) -> String {
-        match &self.entry {
-            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.0.join(",")),
-            Entry::Hist(hist) => hist
-                .name
-                .clone()
-                .unwrap_or_else(|| format!("{} {}", hist.probes.0.join(","), hist.value)),
-            Entry::Latency(l) => l.name.clone().unwrap_or_else(|| format!("{} {}", l.start, l.end)),
-            Entry::Spans(_) => "spans".to_owned(),
-        }
+        self.entry.name()
     }
 
     /// The metrics of the entry; none for spans.
-    pub(crate) fn families(&self) -> Result<Vec<Family>> {
+    pub(crate) fn families(&self, owners: &mut Owners) -> Result<Vec<Family>> {
         if self.pairing.is_some() {
             return Ok(Vec::new());
         }
-        let sessions = self.sessions.iter().map(|attached| &attached.session);
-        let mut rows = Session::merged_rows(sessions)?;
-        // Merging needs several times the memory of the rows.
-        if !self.retained_rows.is_empty() {
-            let live = std::mem::replace(&mut rows, self.retained_rows.clone());
-            merge_rows(&mut rows, live);
+        let mut all = self.retained_rows.clone();
+        for attached in &self.sessions {
+            let mut rows = attached.rows_with_empty(self.retained_rows.is_empty(), owners)?;
+            for (owner, rows) in &mut rows {
+                let retained = self.retained_rows.get(owner);
+                let empty =
+                    self.empty_rows(attached, rows, retained.map_or(&[][..], Vec::as_slice));
+                rows.extend(empty);
+            }
+            merge_owned(&mut all, rows);
         }
-        let empty = self.empty_histograms(&rows);
-        rows.extend(empty);
-        let mut out: Vec<Family> = Vec::new();
-        for row in rows {
-            let Some(description) = self.describe(&row) else { continue };
-            let Description { name, help, unit, kind, with_probe } = description;
-            let series = series(&row, unit, with_probe);
-            match out.iter_mut().find(|family| family.name == name) {
-                Some(family) => family.series.push(series),
-                None => out.push(Family { name, help, unit, kind, series: vec![series] }),
+        let mut out: IndexMap<String, Family> = IndexMap::new();
+        for (owner, rows) in &all {
+            for row in rows {
+                let Some(description) = self.entry.describe(row) else { continue };
+                let Description { name, help, unit, ucum, kind, with_probe } = description;
+                let series = series(row, owner, unit, with_probe);
+                let family = out.entry(name).or_insert_with_key(|name| Family {
+                    name: name.clone(),
+                    help,
+                    unit,
+                    ucum,
+                    kind,
+                    series: Vec::new(),
+                });
+                family.series.push(series);
             }
         }
-        out.iter_mut().for_each(|family| family.series.sort_by(|a, b| a.labels.cmp(&b.labels)));
+        let mut out: Vec<Family> = out.into_values().collect();
+        out.iter_mut().for_each(|family| {
+            family.series.sort_by(|a, b| (&a.owner, &a.labels).cmp(&(&b.owner, &b.labels)));
+        });
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
     }
 
-    /// Empty histograms of the probes that have no row yet. A rate can be computed from the first
-    /// value on only if the series exists before.
-    fn empty_histograms(&self, rows: &[Row]) -> Vec<Row> {
-        let mut known: HashSet<&PlannedProbe> = rows.iter().map(|row| &row.probe).collect();
-        let mut out: Vec<Row> = Vec::new();
-        for plan in self.sessions.iter().map(|attached| attached.session.plan()) {
-            let Some(buckets) = plan.buckets_per_probe() else { continue };
-            for probe in plan.probes() {
-                let has_rows = match &self.options.mode {
-                    Mode::Latency { end, .. } => end.matches_names(&probe.provider, &probe.name),
-                    _ => true,
-                };
-                if has_rows && known.insert(probe) {
-                    let counts = vec![0; buckets.count()];
-                    let total =
-                        Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
-                }
-            }
+    /// Rows without hits, for the probes of a session that have no row of an owner yet. A rate can
+    /// be computed from the first hit on only if the series exists before.
+    fn empty_rows(&self, attached: &AttachedSession, rows: &[Row], retained: &[Row]) -> Vec<Row> {
+        let plan = attached.session.plan();
+        let buckets = plan.buckets_per_probe();
+        let is_labeled = matches!(&self.options.mode, Mode::Count { by } if !by.is_empty());
+        if is_labeled {
+            return Vec::new();
         }
-        out
-    }
-
-    /// The metric of a row; `None` for spans.
-    fn describe(&self, row: &Row) -> Option<Description> {
-        let probe = format!("{}:{}", row.probe.provider, row.probe.name);
-        let base = metric_name(&row.probe);
-        Some(match &self.entry {
-            Entry::Count(count) => {
-                let name = count.name.clone().unwrap_or(base);
-                Description {
-                    name: if name.ends_with("_total") { name } else { format!("{name}_total") },
-                    help: count.help.clone().unwrap_or_else(|| format!("Hits of {probe}.")),
-                    unit: Unit::None,
-                    kind: Kind::Counter,
-                    with_probe: count.name.is_some() && may_match_several(&count.probes.0),
-                }
+        let known: HashSet<&PlannedProbe> =
+            rows.iter().chain(retained).map(|row| &row.probe).collect();
+        let has_rows = |probe: &PlannedProbe| match &self.options.mode {
+            Mode::Latency { end, .. } => end.matches_names(&probe.provider, &probe.name),
+            _ => true,
+        };
+        let missing =
+            plan.probes().iter().filter(|probe| has_rows(probe) && !known.contains(probe));
+        let total = || match buckets {
+            None => Total::Count(0),
+            Some(buckets) => {
+                let counts = vec![0; buckets.count()];
+                Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 })
             }
-            Entry::Hist(hist) => {
-                let unit = unit_of(hist);
-                let value = match without_unit(&hist.value) {
-                    "" => String::new(),
-                    value => format!("_{}", to_metric_chars(value)),
-                };
-                Description {
-                    name: hist
-                        .name
-                        .clone()
-                        .unwrap_or_else(|| format!("{base}{value}{}", unit.suffix())),
-                    help: hist
-                        .help
-                        .clone()
-                        .unwrap_or_else(|| format!("{} of {probe}.", hist.value)),
-                    unit,
-                    kind: Kind::Histogram,
-                    with_probe: hist.name.is_some() && may_match_several(&hist.probes.0),
-                }
-            }
-            Entry::Latency(latency) => Description {
-                name: latency.name.clone().unwrap_or_else(|| format!("{base}_latency_seconds")),
-                help: latency
-                    .help
-                    .clone()
-                    .unwrap_or_else(|| format!("Time from {} to {probe}.", latency.start)),
-                unit: Unit::Ns,
-                kind: Kind::Histogram,
-                with_probe: latency.name.is_some()
-                    && may_match_several(std::slice::from_ref(&latency.end)),
-            },
-            Entry::Spans(_) => return None,
-        })
+        };
+        let row =
+            |probe: &PlannedProbe| Row { probe: probe.clone(), labels: Vec::new(), total: total() };
+        missing.map(row).collect()
     }
 }
 
@@ -412,35 +440,6 @@ fn add_goroutine_creations(selected: &mut Vec<Selected>, found: &[ScannedObject]
             }
         }
     }
-}
-
-/// A metric without its series.
-struct Description {
-    name: String,
-    help: String,
-    unit: Unit,
-    kind: Kind,
-    /// Whether the series of several probes share the metric, so that they need a label for the
-    /// probe.
-    with_probe: bool,
-}
-
-/// Whether globs may match more than one probe.
-fn may_match_several(globs: &[String]) -> bool {
-    globs.len() > 1 || globs.iter().any(|glob| glob.contains(['*', '?']))
-}
-
-/// The name of an argument without the unit that the suffix of the metric repeats: `duration` for
-/// `duration_ns`, empty for `ns`.
-fn without_unit(argument: &str) -> &str {
-    ["ns", "us", "ms", "bytes"].iter().fold(argument, |name, unit| {
-        let rest = name.strip_suffix(unit).unwrap_or(name);
-        if rest.is_empty() || rest.ends_with('_') { rest.trim_end_matches('_') } else { name }
-    })
-}
-
-fn unit_of(hist: &Hist) -> Unit {
-    hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value))
 }
 
 fn parse_subject(name: &str) -> Result<Subject> {

@@ -15,6 +15,7 @@
 //! | `metric` | metrics, independent of their encoding |
 //! | `prometheus`, `prometheus_proto` | the encodings of metrics for Prometheus |
 //! | `endpoint` | the HTTP server that Prometheus scrapes |
+//! | `owner`, `owners` | the services and containers whose numbers they are |
 //! | `otlp` | the client of a collector, with the encoding of its requests |
 //!
 //! Metrics are aggregated in the kernel and read when they are scraped or sent. Only spans need
@@ -31,6 +32,8 @@ mod heartbeat;
 mod job;
 mod metric;
 mod otlp;
+mod owner;
+mod owners;
 pub mod pairs;
 mod prometheus;
 mod prometheus_proto;

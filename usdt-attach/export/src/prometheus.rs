@@ -27,7 +27,7 @@ pub(crate) fn render_text(families: &[Family]) -> String {
 }
 
 fn write_series(out: &mut String, name: &str, series: &Series) {
-    let labels = join_labels(&series.labels);
+    let labels = join_labels(&series.all_labels());
     let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     match &series.value {
         SeriesValue::Number(n) => {
@@ -51,7 +51,7 @@ fn write_series(out: &mut String, name: &str, series: &Series) {
 }
 
 /// Formats labels, separated by commas and without braces.
-fn join_labels(labels: &[(String, String)]) -> String {
+fn join_labels(labels: &[(&str, &str)]) -> String {
     let labels =
         labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape_label_value(value)));
     labels.collect::<Vec<_>>().join(",")
@@ -91,6 +91,8 @@ mod tests {
     use super::*;
     use crate::config::Unit;
     use crate::metric::Bucket;
+    use crate::owner::Owner;
+    use std::sync::Arc;
 
     #[test]
     fn prefers_protobuf_if_its_weight_is_higher() {
@@ -115,23 +117,38 @@ mod tests {
     #[test]
     fn escapes_text_and_accumulates_buckets() {
         let label = |value: &str| vec![("method".to_owned(), value.to_owned())];
+        let owner = Some(Arc::new(Owner {
+            service: "web shop".to_owned(),
+            container: Some("4f9c8b7a6d5e4f3c2b1a".to_owned()),
+        }));
         let families = [
             Family {
                 name: "a_total".to_owned(),
                 help: "Two\nlines \\.".to_owned(),
                 unit: Unit::None,
+                ucum: "",
                 kind: Kind::Counter,
                 series: vec![
-                    Series { labels: label("G\"E\\T\n"), value: SeriesValue::Number(3) },
-                    Series { labels: Vec::new(), value: SeriesValue::Number(u64::MAX) },
+                    Series {
+                        owner: owner.clone(),
+                        labels: label("G\"E\\T\n"),
+                        value: SeriesValue::Number(3),
+                    },
+                    Series {
+                        owner: None,
+                        labels: Vec::new(),
+                        value: SeriesValue::Number(u64::MAX),
+                    },
                 ],
             },
             Family {
                 name: "b_seconds".to_owned(),
                 help: "Times.".to_owned(),
                 unit: Unit::Ns,
+                ucum: "s",
                 kind: Kind::Histogram,
                 series: vec![Series {
+                    owner: None,
                     labels: label("GET"),
                     value: SeriesValue::Histogram(HistogramValue {
                         buckets: vec![
@@ -148,7 +165,7 @@ mod tests {
         insta::assert_snapshot!(render_text(&families), @r#"
         # HELP a_total Two\nlines \\.
         # TYPE a_total counter
-        a_total{method="G\"E\\T\n"} 3
+        a_total{container="4f9c8b7a6d5e",service="web shop",method="G\"E\\T\n"} 3
         a_total 18446744073709551615
         # HELP b_seconds Times.
         # TYPE b_seconds histogram

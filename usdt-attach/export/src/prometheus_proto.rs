@@ -126,9 +126,9 @@ fn encode_family(family: &Family) -> MetricFamily {
 
 fn encode_series(series: &Series, kind: MetricType) -> Metric {
     let label = series
-        .labels
-        .iter()
-        .map(|(name, value)| LabelPair { name: name.clone(), value: value.clone() })
+        .all_labels()
+        .into_iter()
+        .map(|(name, value)| LabelPair { name: name.to_owned(), value: value.to_owned() })
         .collect();
     let mut out = Metric { label, ..Metric::default() };
     match &series.value {
@@ -213,13 +213,14 @@ mod tests {
             name: "b_seconds".to_owned(),
             help: "Times.".to_owned(),
             unit: Unit::Ns,
+            ucum: "s",
             kind: Kind::Histogram,
-            series: vec![Series { labels, value: SeriesValue::Histogram(value) }],
+            series: vec![Series { owner: None, labels, value: SeriesValue::Histogram(value) }],
         };
         let hits = Family {
             name: "a_total".to_owned(),
             kind: Kind::Counter,
-            series: vec![Series { labels: Vec::new(), value: SeriesValue::Number(3) }],
+            series: vec![Series { owner: None, labels: Vec::new(), value: SeriesValue::Number(3) }],
             ..times.clone()
         };
         let page = render(&[hits, times]);

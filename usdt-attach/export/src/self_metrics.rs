@@ -41,21 +41,28 @@ pub(crate) struct OtlpCounts {
 /// Returns the metrics of a snapshot, and the resident memory of this process.
 pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
     let mut out = vec![
-        single("usdt_attach_files", "Files with attached probe sites.", snapshot.files),
-        single("usdt_attach_sites", "Attached probe sites.", snapshot.sites),
+        single("usdt_attach_files", "Files with attached probe sites.", "{file}", snapshot.files),
+        single("usdt_attach_sites", "Attached probe sites.", "{site}", snapshot.sites),
         hits(&snapshot.entries),
-        single("usdt_attach_memory_bytes", "Resident memory of the exporter.", resident_memory()),
+        single(
+            "usdt_attach_memory_bytes",
+            "Resident memory of the exporter.",
+            "By",
+            resident_memory(),
+        ),
     ];
     out.extend(unpaired(&snapshot.entries));
     if let Some(otlp) = &snapshot.otlp {
         out.push(by_outcome(
             "usdt_attach_otlp_requests_total",
             "Requests to the collector, by outcome.",
+            "{request}",
             &[("sent", otlp.requests_sent), ("lost", otlp.requests_lost)],
         ));
         out.push(family(
             "usdt_attach_otlp_rejected_total",
             "Spans and data points that the collector rejected in part of a request.",
+            "{item}",
             Kind::Counter,
             vec![
                 series(&[("kind", "spans")], otlp.spans_rejected),
@@ -65,6 +72,7 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
         out.push(by_outcome(
             "usdt_attach_spans_total",
             "Spans, by outcome.",
+            "{span}",
             &[
                 ("complete", otlp.spans_complete),
                 ("without_start", otlp.spans_without_start),
@@ -76,12 +84,14 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
         out.push(family(
             "usdt_attach_spans_too_deep_total",
             "Spans that were given up because too many were nested in them.",
+            "{span}",
             Kind::Counter,
             vec![series(&[], otlp.spans_too_deep)],
         ));
         out.push(single(
             "usdt_attach_spans_open",
             "Spans that have started and not ended.",
+            "{span}",
             otlp.spans_open,
         ));
     }
@@ -110,7 +120,7 @@ fn hits(entries: &[(String, Summary)]) -> Family {
             all.push(series(&[("entry", &unique), ("outcome", outcome)], n));
         }
     }
-    family("usdt_attach_hits_total", "Hits, by outcome.", Kind::Counter, all)
+    family("usdt_attach_hits_total", "Hits, by outcome.", "{hit}", Kind::Counter, all)
 }
 
 /// Hits of latency entries that are not part of a histogram, by entry and reason; `None` without
@@ -128,24 +138,26 @@ fn unpaired(entries: &[(String, Summary)]) -> Option<Family> {
         }
     }
     let help = "Starts and ends of latencies that are not part of a histogram, by reason.";
-    (!all.is_empty()).then(|| family("usdt_attach_unpaired_total", help, Kind::Counter, all))
+    (!all.is_empty())
+        .then(|| family("usdt_attach_unpaired_total", help, "{hit}", Kind::Counter, all))
 }
 
-fn by_outcome(name: &str, help: &str, counts: &[(&str, u64)]) -> Family {
+fn by_outcome(name: &str, help: &str, ucum: &'static str, counts: &[(&str, u64)]) -> Family {
     let all = counts.iter().map(|(outcome, n)| series(&[("outcome", outcome)], *n)).collect();
-    family(name, help, Kind::Counter, all)
+    family(name, help, ucum, Kind::Counter, all)
 }
 
-fn single(name: &str, help: &str, value: u64) -> Family {
-    family(name, help, Kind::Gauge, vec![series(&[], value)])
+fn single(name: &str, help: &str, ucum: &'static str, value: u64) -> Family {
+    family(name, help, ucum, Kind::Gauge, vec![series(&[], value)])
 }
 
-fn family(name: &str, help: &str, kind: Kind, series: Vec<Series>) -> Family {
-    Family { name: name.to_owned(), help: help.to_owned(), unit: Unit::None, kind, series }
+fn family(name: &str, help: &str, ucum: &'static str, kind: Kind, series: Vec<Series>) -> Family {
+    Family { name: name.to_owned(), help: help.to_owned(), unit: Unit::None, ucum, kind, series }
 }
 
 fn series(labels: &[(&str, &str)], value: u64) -> Series {
     Series {
+        owner: None,
         labels: labels
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

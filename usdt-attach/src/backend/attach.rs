@@ -133,6 +133,14 @@ impl Attachment for KernelAttachment {
         self.maps.table(plan)
     }
 
+    fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+        self.maps.table_keys()
+    }
+
+    fn remove_from_table(&self, keys: &[&[u8]]) -> Result<()> {
+        self.maps.remove_from_table(keys)
+    }
+
     fn pending_starts(&self) -> Result<u64> {
         self.maps.waiting()
     }

@@ -173,6 +173,16 @@ impl Attachment for Simulation {
         Ok(state.table.iter().map(entry).collect())
     }
 
+    fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(lock(&self.state).table.keys().cloned().collect())
+    }
+
+    fn remove_from_table(&self, keys: &[&[u8]]) -> Result<()> {
+        let mut state = lock(&self.state);
+        keys.iter().for_each(|key| drop(state.table.remove(*key)));
+        Ok(())
+    }
+
     fn pending_starts(&self) -> Result<u64> {
         Ok(lock(&self.state).starts.waiting())
     }

@@ -59,6 +59,18 @@ pub trait Attachment: fmt::Debug + Send {
     ///
     /// Fails when a map cannot be read.
     fn table(&self, plan: &Plan) -> Result<Vec<TableEntry>>;
+    /// The keys of the aggregation table of the attached plan so far; none if it is an array.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
+    fn table_keys(&self) -> Result<Vec<Vec<u8>>>;
+    /// Removes keys from the aggregation table.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be written.
+    fn remove_from_table(&self, keys: &[&[u8]]) -> Result<()>;
     /// The number of latency starts whose end has not been hit yet.
     ///
     /// # Errors

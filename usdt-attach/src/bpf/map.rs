@@ -94,14 +94,6 @@ impl Map {
         was_found(unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes) })
     }
 
-    /// Removes a key. Returns false if there is no such key.
-    pub(crate) fn delete(&self, key: &[u8]) -> io::Result<bool> {
-        self.check(key, true)?;
-        let mut attributes = self.element(key, 0);
-        // SAFETY: the key has the size of the map's keys and outlives the call.
-        was_found(unsafe { bpf(uapi::BPF_MAP_DELETE_ELEM, &mut attributes) })
-    }
-
     /// Reads the value of a key; for a per-CPU map, one value for each possible CPU. Each value is
     /// rounded up to 8 bytes. Returns false if there is no such key.
     pub(crate) fn lookup(&self, key: &[u8], values: &mut [u64]) -> io::Result<bool> {
@@ -109,6 +101,14 @@ impl Map {
         let mut attributes = self.element(key, pointer(values.as_mut_ptr()));
         // SAFETY: the key has the size of the map's keys, and the buffer has space for all values.
         was_found(unsafe { bpf(uapi::BPF_MAP_LOOKUP_ELEM, &mut attributes) })
+    }
+
+    /// Removes a key of a hash. Returns false if there is no such key.
+    pub(crate) fn delete(&self, key: &[u8]) -> io::Result<bool> {
+        self.check(key, true)?;
+        let mut attributes = self.element(key, 0);
+        // SAFETY: the key has the size of the map's keys and outlives the call.
+        was_found(unsafe { bpf(uapi::BPF_MAP_DELETE_ELEM, &mut attributes) })
     }
 
     /// Returns all keys of a hash. Keys that are added or removed meanwhile may be missing.

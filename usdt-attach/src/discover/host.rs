@@ -5,6 +5,7 @@ use super::mounts::Mounts;
 use super::process::{self, FileMapping, MappedIds, Opened};
 use super::{ObjectId, Scan, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Warning, WarningKind};
+use crate::kernel::capabilities::PtraceObstacle;
 use crate::parallel;
 use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
@@ -80,9 +81,14 @@ pub(crate) fn scan_host(threads: NonZero<usize>) -> crate::Result<Scan> {
     scan.add_skipped(skipped);
     if foreign > 0 {
         let plural = if foreign == 1 { "process" } else { "processes" };
-        let message = format!(
-            "skipped {foreign} {plural} of other users; run as root or with CAP_SYS_PTRACE to include them"
-        );
+        let message = match PtraceObstacle::current() {
+            PtraceObstacle::OtherUser => format!(
+                "skipped {foreign} {plural} of other users; run as root or with CAP_SYS_PTRACE to include them"
+            ),
+            obstacle => {
+                format!("skipped {foreign} {plural} that cannot be read; {}", obstacle.hint())
+            }
+        };
         scan.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
     }
     Ok(scan)
@@ -159,7 +165,7 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectI
 }
 
 /// Returns the ids of all processes in ascending order.
-pub(crate) fn pids() -> crate::Result<Vec<u32>> {
+pub fn pids() -> crate::Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
     let mut pids: Vec<u32> =

@@ -8,6 +8,7 @@
 
 mod catalog;
 mod file_bytes;
+mod file_facts;
 mod functions;
 mod host;
 pub(crate) mod kernel_inode;
@@ -27,8 +28,10 @@ mod schema_file;
 pub mod select;
 
 pub(crate) use file_bytes::FileBytes;
+#[doc(hidden)]
+pub use file_facts::{FileFacts, file_facts};
 pub use functions::{RuntimeEntries, add_function_entries, runtime_entries};
-pub(crate) use host::pids;
+pub use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
 pub(crate) use linker::{Linker, script_interpreter};

@@ -35,6 +35,7 @@ pub struct Selected {
 ///
 /// A pattern without `:` matches probe names of all providers. An empty part matches everything.
 /// `-` and `__` in names are the same: DTrace writes `request-start`, notes have `request__start`.
+/// The name of a generated Go function, `RequestStart`, matches that probe, too.
 ///
 /// ```
 /// use usdt_attach::discover::select::Glob;
@@ -42,12 +43,15 @@ pub struct Selected {
 /// let glob = Glob::new("app:request-*");
 /// assert!(glob.matches_names("app", "request__start"));
 /// assert!(!glob.matches_names("other", "request__start"));
+/// assert!(Glob::new("app:RequestStart").matches_names("app", "request__start"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Glob {
     pattern: String,
     provider: WildMatch,
     probe: WildMatch,
+    /// The pattern of the probe without its case, if it may be the name of a Go function.
+    go_function: Option<Box<WildMatch>>,
 }
 
 impl Glob {
@@ -58,6 +62,8 @@ impl Glob {
             pattern: pattern.to_owned(),
             provider: part_pattern(provider),
             probe: part_pattern(probe),
+            go_function: is_go_spelling(probe)
+                .then(|| Box::new(WildMatch::new(&probe.to_ascii_lowercase()))),
         }
     }
 
@@ -69,8 +75,25 @@ impl Glob {
     /// Returns true if a probe with these names matches.
     pub fn matches_names(&self, provider: &str, probe: &str) -> bool {
         self.provider.matches(&normalized_name(provider))
-            && self.probe.matches(&normalized_name(probe))
+            && (self.probe.matches(&normalized_name(probe)) || self.matches_go_function(probe))
     }
+
+    /// Returns true if the pattern matches the name of the Go function that usdt-gen generates for
+    /// the probe: `RequestStart` for `request__start`, `HTTPDone` for `http_done`.
+    fn matches_go_function(&self, probe: &str) -> bool {
+        let words = || probe.chars().filter(|c| !matches!(c, '_' | '-'));
+        self.go_function
+            .as_ref()
+            .is_some_and(|glob| glob.matches(&words().collect::<String>().to_ascii_lowercase()))
+    }
+}
+
+/// Returns true if a pattern may be the name of a Go function: it begins with a capital, has other
+/// letters, and does not separate words.
+fn is_go_spelling(probe: &str) -> bool {
+    probe.starts_with(|c: char| c.is_ascii_uppercase())
+        && probe.contains(|c: char| c.is_ascii_lowercase())
+        && !probe.contains(['_', '-'])
 }
 
 /// Returns the pattern for one part of a glob.
@@ -162,4 +185,45 @@ pub fn available_probes(found: &[ScannedObject]) -> String {
     names.truncate(SHOWN);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("the target has {}{tail}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn matches_the_names_of_go_functions() {
+        for (glob, probe, expected) in [
+            ("shop:RequestStart", "request__start", true),
+            ("RequestStart", "request-start", true),
+            ("shop:Request*", "request__start", true),
+            ("shop:HTTPDone", "http_done", true),
+            ("shop:RequestStart", "RequestStart", true),
+            ("shop:RequestStart", "request__started", false),
+            ("shop:Request_Start", "request__start", false),
+            ("shop:GC", "gc", false),
+            ("shop:requestStart", "request__start", false),
+            ("other:RequestStart", "request__start", false),
+        ] {
+            assert_eq!(Glob::new(glob).matches_names("shop", probe), expected, "{glob} {probe}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_matches_itself(name in "[A-Za-z_-]{1,12}") {
+            prop_assert!(Glob::new(&name).matches_names("app", &name));
+        }
+
+        #[test]
+        fn the_go_function_of_a_probe_matches_it(
+            words in proptest::collection::vec("[a-z]{2}[a-z0-9]{0,4}", 1..4),
+            separator in "_|__|-",
+        ) {
+            let capital = |word: &String| word[..1].to_uppercase() + &word[1..];
+            let function: String = words.iter().map(capital).collect();
+            prop_assert!(Glob::new(&function).matches_names("app", &words.join(&separator)));
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Rows that the kernel has aggregated: counts and histograms per probe and label values.
 
 use crate::event::Value;
+use crate::filter::PROCESS;
 use crate::kernel::Counts;
 use crate::plan::{
-    ArgSlot, Buckets, FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Plan, PlannedProbe,
+    ArgSlot, Buckets, FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Plan, PlannedProbe, Table,
     TableEntry,
 };
 use std::collections::HashMap;
@@ -154,6 +155,26 @@ impl Histogram {
     }
 }
 
+/// Removes the process from a row of a plan that keeps processes apart, and returns its id. `None`
+/// for rows of other plans.
+#[doc(hidden)]
+pub fn process_of(row: &mut Row) -> Option<u32> {
+    let index = row.labels.iter().position(|(name, _)| name == PROCESS)?;
+    match row.labels.remove(index).1 {
+        LabelValue::Unsigned(pid) => u32::try_from(pid).ok(),
+        _ => None,
+    }
+}
+
+/// The process in a key of a plan's table; `None` if the plan does not keep processes apart.
+pub(crate) fn process_in_key(table: &Table, key: &[u8]) -> Option<u32> {
+    let field = table.fields.iter().find(|field| field.name == PROCESS)?;
+    match decode_label(field, key) {
+        LabelValue::Unsigned(pid) => u32::try_from(pid).ok(),
+        _ => None,
+    }
+}
+
 /// Collects rows. Rows with the same probe and raw key are merged.
 #[derive(Default)]
 struct RowSet {
@@ -176,14 +197,19 @@ impl RowSet {
 
     /// The rows, most hits first.
     fn sorted(mut self) -> Vec<Row> {
-        self.rows.sort_by(|a, b| {
-            let by_count = b.total.count().cmp(&a.total.count());
-            by_count
-                .then_with(|| a.probe.provider.cmp(&b.probe.provider))
-                .then_with(|| a.probe.name.cmp(&b.probe.name))
-        });
+        sort_rows(&mut self.rows);
         self.rows
     }
+}
+
+/// Sorts rows, most hits first.
+pub(crate) fn sort_rows(rows: &mut [Row]) {
+    rows.sort_by(|a, b| {
+        let by_count = b.total.count().cmp(&a.total.count());
+        by_count
+            .then_with(|| a.probe.provider.cmp(&b.probe.provider))
+            .then_with(|| a.probe.name.cmp(&b.probe.name))
+    });
 }
 
 /// Decodes the rows of one or more plans with the same options, most hits first. A plan without a

@@ -67,6 +67,16 @@ pub struct Subject {
     pub string: bool,
 }
 
+/// The name of a subject that no argument hides: the process id. No user can write it.
+pub(crate) const PROCESS: &str = "process id";
+
+impl Subject {
+    /// The process id, also for probes that have an argument `pid`.
+    pub(crate) fn process() -> Subject {
+        Subject { name: PROCESS.to_owned(), string: false }
+    }
+}
+
 /// The operator of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -93,15 +93,14 @@ impl Maps {
             });
             zero = Some(create(c"usdt_zero", array, (4, value, 1), 0)?);
             if let Some(shape) = shape.starts {
-                let entries = plan.table.as_ref().map_or(1, |t| t.entries);
                 starts = Some(create(
                     c"usdt_starts",
                     hash,
-                    (shape.key_size, shape.value_size, entries),
+                    (shape.key_size, shape.value_size, shape.entries),
                     0,
                 )?);
                 if shape.nests {
-                    let sizes = (shape.nested_key_size(), shape.value_size, entries);
+                    let sizes = (shape.nested_key_size(), shape.value_size, shape.entries);
                     nested = Some(create(c"usdt_nested", hash, sizes, 0)?);
                 }
             }
@@ -241,6 +240,25 @@ impl Maps {
             }
         }
         Ok(out)
+    }
+
+    /// Returns the keys of the table; none if it is an array.
+    pub(crate) fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+        match &self.table {
+            Some(map) if map.shape().kind == BPF_MAP_TYPE_PERCPU_HASH => {
+                map.keys().map_err(cannot_read())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Removes keys from the table.
+    pub(crate) fn remove_from_table(&self, keys: &[&[u8]]) -> Result<()> {
+        let Some(map) = &self.table else { return Ok(()) };
+        keys.iter().try_for_each(|key| match map.delete(key) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::kernel_rejected("cannot remove a key of a BPF map")(error)),
+        })
     }
 
     /// Returns the number of starts whose ends have not come, also of those that are not kept.

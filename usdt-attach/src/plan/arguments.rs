@@ -9,6 +9,7 @@
 //! release of this library learns the names of a provider.
 
 use crate::discover::{EnumLabels, NATIVE, Probe, SchemaSource, Source};
+use crate::filter::PROCESS;
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -151,8 +152,8 @@ impl Arguments {
     /// Returns true if the name is that of an argument or of a property that hits of this probe
     /// have.
     pub(super) fn has(&self, name: &str) -> bool {
-        let is_property =
-            ["pid", "tid", "comm"].contains(&name) || name == "goid" && self.goid.is_some();
+        let is_property = ["pid", "tid", "comm", PROCESS].contains(&name)
+            || name == "goid" && self.goid.is_some();
         is_property || self.find(name).is_some()
     }
 

@@ -23,7 +23,7 @@ use super::nesting::Nesting;
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
-use crate::filter::{Expr, Filter, Subject};
+use crate::filter::{Expr, Filter, PROCESS, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
@@ -319,6 +319,9 @@ impl<'a> HandlerBuilder<'a> {
 
     /// Returns what a name refers to.
     pub(super) fn resolve(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
+        if subject.name == PROCESS {
+            return Ok(ResolvedName::Pid);
+        }
         if let Some((index, argument)) = self.arguments.find(&subject.name) {
             return Ok(ResolvedName::Argument(index, argument));
         }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 /// The buckets of a histogram.
 ///
@@ -45,6 +46,81 @@ pub enum Buckets {
         /// True if there are buckets below zero.
         signed: bool,
     },
+    /// Times: bounds at 1, 2.5 and 5 times each power of ten of a second from 1 µs to 5,000 s, and at
+    /// each power of two of a second. Each bound is the highest value of its bucket. So the counts
+    /// for decimal bounds and for native histograms are both exact.
+    Time {
+        /// The unit of the values.
+        unit: TimeUnit,
+        /// True if there are buckets below zero.
+        signed: bool,
+    },
+}
+
+/// The unit of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeUnit {
+    /// Nanoseconds.
+    Ns,
+    /// Microseconds.
+    Us,
+    /// Milliseconds.
+    Ms,
+    /// Seconds.
+    S,
+}
+
+impl TimeUnit {
+    /// Returns how many of this unit are a second.
+    pub fn per_second(self) -> u32 {
+        match self {
+            TimeUnit::Ns => 1_000_000_000,
+            TimeUnit::Us => 1_000_000,
+            TimeUnit::Ms => 1000,
+            TimeUnit::S => 1,
+        }
+    }
+
+    /// Returns the highest value that is at most a decimal time, given in picoseconds: a bound of
+    /// [`Buckets::Time`].
+    pub fn highest_within(self, picoseconds: u64) -> u64 {
+        let value = u128::from(picoseconds) * u128::from(self.per_second()) / 1_000_000_000_000;
+        u64::try_from(value).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the upper bounds of magnitudes in ascending order, beginning with 0. Magnitudes above
+    /// the last one have a bucket, too.
+    pub(crate) fn bounds(self) -> &'static [u64] {
+        static ALL: [OnceLock<Vec<u64>>; 4] = [const { OnceLock::new() }; 4];
+        let all = ALL.get(self as usize).map(|bounds| bounds.get_or_init(|| self.compute_bounds()));
+        all.map_or(&[], Vec::as_slice)
+    }
+
+    fn compute_bounds(self) -> Vec<u64> {
+        let powers = (-32..64).filter_map(|exponent| self.power_of_two(exponent));
+        let decimals = decimal_times().map(|time| self.highest_within(time));
+        let mut bounds: Vec<u64> = powers.chain(decimals).chain([0]).collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds
+    }
+
+    /// Returns the highest value that is at most two to the power of `exponent` seconds; `None` if
+    /// it does not fit.
+    fn power_of_two(self, exponent: i32) -> Option<u64> {
+        let unit = u128::from(self.per_second());
+        let value = match exponent {
+            0.. => unit << exponent.min(64),
+            _ => unit >> exponent.unsigned_abs().min(64),
+        };
+        u64::try_from(value).ok()
+    }
+}
+
+/// Returns 1, 2.5 and 5 times each power of ten from 1 µs to 1,000 s, in picoseconds and ascending.
+pub fn decimal_times() -> impl Iterator<Item = u64> {
+    (5..15).flat_map(|exponent| [10, 25, 50].map(|n| n * 10u64.pow(exponent)))
 }
 
 /// The sequence of a histogram's buckets. Signed arguments also get buckets for negative values.
@@ -67,6 +143,11 @@ pub enum Scale {
         /// Number of measured units in one exported unit.
         unit: u32,
     },
+    /// Bounds that people know and powers of two, as [`Buckets::Time`].
+    Time {
+        /// The unit of the values.
+        unit: TimeUnit,
+    },
 }
 
 impl Scale {
@@ -74,6 +155,7 @@ impl Scale {
         match self {
             Scale::Log2 => Buckets::Log2 { signed },
             Scale::Linear { low, high, step } => Buckets::Linear { low, high, step, signed },
+            Scale::Time { unit } => Buckets::Time { unit, signed },
             Scale::Exponential { unit } => Buckets::Exponential { unit: unit.max(1), signed },
         }
     }
@@ -96,6 +178,8 @@ impl Buckets {
             // One more than 65: values of 64 bits can exceed the highest power of the unit that has
             // 64 bits.
             Buckets::Exponential { signed: false, .. } => 66,
+            Buckets::Time { unit, signed: false } => unit.bounds().len() + 1,
+            Buckets::Time { unit, signed: true } => 2 * unit.bounds().len() + 1,
             // The inner buckets, at most MAX_LINEAR, and one on each side.
             Buckets::Linear { .. } => self.inner() as usize + 2,
         }
@@ -104,7 +188,7 @@ impl Buckets {
     /// Returns the number of linear buckets between the bounds; 0 for other kinds.
     pub(super) fn inner(self) -> u64 {
         match self {
-            Buckets::Log2 { .. } | Buckets::Exponential { .. } => 0,
+            Buckets::Log2 { .. } | Buckets::Exponential { .. } | Buckets::Time { .. } => 0,
             Buckets::Linear { low, high, step, .. } => {
                 high.abs_diff(low).div_ceil(u64::from(step.max(1)))
             }
@@ -116,6 +200,7 @@ impl Buckets {
         match self {
             Buckets::Log2 { signed }
             | Buckets::Linear { signed, .. }
+            | Buckets::Time { signed, .. }
             | Buckets::Exponential { signed, .. } => signed,
         }
     }
@@ -127,6 +212,9 @@ impl Buckets {
             Buckets::Exponential { unit, .. } => {
                 self.mirrored(value, |magnitude| exponential_index(magnitude, unit))
             }
+            Buckets::Time { unit, .. } => self.mirrored(value, |magnitude| {
+                unit.bounds().partition_point(|bound| *bound < magnitude)
+            }),
             Buckets::Linear { low, high, step, signed } => {
                 let value = if signed { i128::from(value as i64) } else { i128::from(value) };
                 if value < i128::from(low) {
@@ -145,18 +233,37 @@ impl Buckets {
     fn mirrored(self, value: u64, index: impl Fn(u64) -> usize) -> usize {
         match self.signed() {
             false => index(value),
-            true if (value as i64) < 0 => 64 - index(value.wrapping_neg()),
-            true => 64 + index(value),
+            true if (value as i64) < 0 => self.center() - index(value.wrapping_neg()),
+            true => self.center() + index(value),
         }
     }
 
-    /// Returns the side of zero on which an exponential bucket lies, and its exponent; `None` for
-    /// other kinds of buckets. Magnitudes in the bucket are at most 2 to the power of the exponent,
-    /// in units.
+    /// Returns the index of zero if values are signed.
+    pub(crate) fn center(self) -> usize {
+        match self {
+            Buckets::Time { unit, .. } => unit.bounds().len(),
+            _ => 64,
+        }
+    }
+
+    /// Returns the side of zero on which a bucket of times or an exponential one lies, and the
+    /// exponent of its native bucket; `None` for other kinds of buckets. Magnitudes in the bucket
+    /// are at most 2 to the power of the exponent, in exported units, and above half of that.
     pub fn exponent(self, index: usize) -> Option<(Ordering, i32)> {
-        let Buckets::Exponential { unit, signed } = self else { return None };
-        let offset = index as i32 - if signed { 64 } else { 0 };
-        Some((offset.cmp(&0), offset.abs() - (32 - unit.leading_zeros()) as i32))
+        let center = if self.signed() { self.center() } else { 0 };
+        let offset = index as i32 - center as i32;
+        match self {
+            Buckets::Exponential { unit, .. } => {
+                Some((offset.cmp(&0), offset.abs() - (32 - unit.leading_zeros()) as i32))
+            }
+            Buckets::Time { unit, .. } => {
+                let highest = unit.bounds().get(offset.unsigned_abs() as usize).copied();
+                let highest = highest.unwrap_or(u64::MAX);
+                let contains = |e: &i32| unit.power_of_two(*e).is_none_or(|power| power >= highest);
+                Some((offset.cmp(&0), (-32..65).find(contains).unwrap_or(64)))
+            }
+            _ => None,
+        }
     }
 
     /// Returns the lowest and the highest value of a bucket, both inclusive; `None` for an end that
@@ -186,6 +293,17 @@ impl Buckets {
                     Ordering::Less => (Some(-high), Some(-low)),
                 }
             }
+            Buckets::Time { unit, signed } => {
+                let center = if signed { self.center() } else { 0 };
+                let at = index.abs_diff(center);
+                let bound = |at: usize| unit.bounds().get(at).copied().map(i128::from);
+                let low = at.checked_sub(1).and_then(bound).map_or(0, |below| below + 1);
+                let high = bound(at).unwrap_or_else(|| u64::MAX.into());
+                match index < center {
+                    true => (Some(-high), Some(-low)),
+                    false => (Some(low), Some(high)),
+                }
+            }
             Buckets::Linear { low, high, step, .. } => {
                 if index == 0 {
                     return (None, Some(i128::from(low) - 1));
@@ -213,9 +331,45 @@ fn exponential_index(magnitude: u64, unit: u32) -> usize {
     bits + usize::from(aligned.is_some_and(|aligned| aligned > aligned_unit(unit)))
 }
 
+/// Returns the UCUM code of an argument's unit: the one that its schema declares, else the one that
+/// its name ends in. `None` if neither is a time or a number of bytes.
+pub(super) fn unit_of(argument: &str, declared: Option<&str>) -> Option<&'static str> {
+    let code = match declared {
+        Some(declared) => declared,
+        None => match argument.rsplit('_').next().unwrap_or(argument) {
+            "bytes" => "By",
+            "seconds" => "s",
+            last_word => last_word,
+        },
+    };
+    let known = ["ns", "us", "ms", "By"].into_iter().find(|known| *known == code);
+    // A name that ends in `_s` is usually a plural or a string.
+    known.or_else(|| {
+        (code == "s" && (declared.is_some() || argument.ends_with("seconds"))).then_some("s")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takes_the_unit_from_the_schema_or_the_name() {
+        for (argument, declared, expected) in [
+            ("duration_ns", None, Some("ns")),
+            ("us", None, Some("us")),
+            ("body_bytes", None, Some("By")),
+            ("elapsed", Some("ns"), Some("ns")),
+            ("elapsed", Some("s"), Some("s")),
+            ("age_seconds", None, Some("s")),
+            ("key_s", None, None),
+            ("columns", None, None),
+            ("wait_ns", Some("{request}"), None),
+        ] {
+            assert_eq!(unit_of(argument, declared), expected, "{argument}");
+        }
+    }
+
     use proptest::prelude::*;
 
     fn buckets() -> impl Strategy<Value = Buckets> {
@@ -228,10 +382,41 @@ mod tests {
             ),
             (prop_oneof![Just(1), Just(1000), Just(1_000_000_000), 1u32..], any::<bool>())
                 .prop_map(|(unit, signed)| Buckets::Exponential { unit, signed }),
+            (time_unit(), any::<bool>()).prop_map(|(unit, signed)| Buckets::Time { unit, signed }),
         ]
     }
 
+    fn time_unit() -> impl Strategy<Value = TimeUnit> {
+        prop_oneof![Just(TimeUnit::Ns), Just(TimeUnit::Us), Just(TimeUnit::Ms), Just(TimeUnit::S)]
+    }
+
+    #[test]
+    fn bounds_of_times_contain_those_that_people_know() {
+        let bounds = TimeUnit::Ns.bounds();
+        for known in [1_000, 2_500, 5_000_000, 10_000_000, 250_000_000, 10_000_000_000] {
+            assert!(bounds.contains(&known), "{known}");
+        }
+        assert!(bounds.contains(&976_562), "2^-10 s");
+        assert!(bounds.len() < 100, "{}", bounds.len());
+        assert_eq!(TimeUnit::Ms.highest_within(2_500_000_000), 2, "2.5 ms");
+        assert_eq!(decimal_times().next(), Some(1_000_000), "1 µs");
+        assert_eq!(decimal_times().last(), Some(5_000_000_000_000_000), "5000 s");
+    }
+
     proptest! {
+        #[test]
+        fn times_are_in_the_native_buckets_of_prometheus(unit in time_unit(), shift in 0u32..64, raw: u64) {
+            let buckets = Buckets::Time { unit, signed: true };
+            let value = (raw as i64) >> shift;
+            let (side, exponent) = buckets.exponent(buckets.index(value as u64)).unwrap();
+            prop_assert_eq!(side, value.cmp(&0));
+            let (size, unit) = (value.unsigned_abs(), f64::from(unit.per_second()));
+            if size != 0 && size < 1 << 53 {
+                prop_assert!(size as f64 <= unit * 2f64.powi(exponent), "{value} {unit} {exponent}");
+                prop_assert!(size as f64 > unit * 2f64.powi(exponent - 1), "{value} {unit} {exponent}");
+            }
+        }
+
         #[test]
         fn bounds_contain_the_values_of_a_bucket(buckets in buckets(), shift in 0u32..64, raw: u64) {
             let value = if buckets.signed() { ((raw as i64) >> shift) as u64 } else { raw >> shift };

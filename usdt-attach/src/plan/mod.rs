@@ -44,7 +44,7 @@ pub(crate) use access::{Access, StringEnd, accesses};
 pub(crate) use condition::{Condition, float_order, infinity_order};
 pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
 pub(crate) use histogram::aligned_unit;
-pub use histogram::{Buckets, Scale};
+pub use histogram::{Buckets, Scale, TimeUnit, decimal_times};
 pub use nesting::MAX_NESTED_CALLS;
 pub(crate) use nesting::Nesting;
 pub use options::{Mode, Options};
@@ -55,6 +55,7 @@ pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::{Object, ObjectId};
 use crate::error::{Error, Result};
+use crate::filter::PROCESS;
 use crate::kernel::ProcessTree;
 use indexmap::IndexSet;
 use serde::Serialize;
@@ -192,7 +193,13 @@ impl Plan {
         names.into_iter().collect()
     }
 
-    /// Returns the unit of a histogram's values: `ns` for latencies, `None` if it is not known.
+    /// Returns the table if it keeps processes apart.
+    pub(crate) fn by_process(&self) -> Option<&Table> {
+        self.table.as_ref().filter(|table| table.fields.iter().any(|f| f.name == PROCESS))
+    }
+
+    /// Returns the unit of a histogram's values as a UCUM code: `ns` for latencies, otherwise `ns`,
+    /// `us`, `ms`, `s` or `By`. `None` if it is not known.
     pub fn unit(&self) -> Option<&'static str> {
         self.table.as_ref().and_then(|table| table.unit)
     }

@@ -51,6 +51,10 @@ pub struct Options {
     /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it
     /// are counted as dropped. The default is 65,536.
     pub entries: u32,
+    /// Also keeps the hits of each process apart: the table has up to four times as many keys,
+    /// and rows have the process of [`process_of`](crate::event::counts::process_of). The
+    /// default is false. Events have their process anyway.
+    pub by_process: bool,
     /// Size of the event buffer in bytes: a power of two and a multiple of the page size. The
     /// default is 8 MiB.
     pub buffer: u32,
@@ -98,6 +102,9 @@ pub enum Mode {
     },
 }
 
+/// How many times more keys a table has if it keeps processes apart.
+pub(super) const PROCESS_FACTOR: u32 = 4;
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -114,6 +121,7 @@ impl Default for Options {
             stack: None,
             strings: Vec::new(),
             entries: 1 << 16,
+            by_process: false,
             buffer: 8 << 20,
             single_step: false,
             nop_optimization: NopOptimization::detect(),

@@ -2,7 +2,8 @@
 
 use super::arguments::Arguments;
 use super::handler::{CompiledHandler, HandlerSpec, compile};
-use super::histogram::{MAX_LINEAR, Scale};
+use super::histogram::{MAX_LINEAR, Scale, unit_of};
+use super::options::PROCESS_FACTOR;
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
@@ -181,6 +182,9 @@ impl<'a> Planner<'a> {
                 (by, keep) = all.iter().cloned().partition(at_end);
             }
         }
+        if self.options.by_process && !matches!(self.options.mode, Mode::Record) {
+            by.push(Subject::process());
+        }
         let mut table = TableBuilder::default();
         let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
         let mut handlers = IndexSet::new();
@@ -274,7 +278,7 @@ impl<'a> Planner<'a> {
             objects,
             probes: probes.into_iter().collect(),
             handlers: handlers.into_iter().collect(),
-            table: table.finish(options, nests),
+            table: table.finish(options, nests, value_unit(options, candidates)),
             pids: options.pids.clone(),
             children: options.children.clone(),
             cgroup: options.cgroup.clone(),
@@ -317,6 +321,19 @@ fn foreign_file(machine: Machine) -> String {
         }
         _ => format!("the file is for {machine}, and this machine is {this}"),
     }
+}
+
+/// Returns the unit of the values of a histogram; `None` if it is not known, or if it is not the same
+/// for all probes.
+fn value_unit(options: &Options, candidates: &[Candidate<'_>]) -> Option<&'static str> {
+    let Mode::Histogram { value, .. } = &options.mode else { return None };
+    let mut units = candidates.iter().map(|candidate| {
+        let schema = candidate.selected.probe.schema.as_ref();
+        let argument = schema.and_then(|s| s.args.iter().find(|arg| arg.name == value.name));
+        unit_of(&value.name, argument.and_then(|arg| arg.unit.as_deref()))
+    });
+    let first = units.next()?;
+    first.filter(|_| units.all(|unit| unit == first))
 }
 
 /// Checks the bounds of a linear histogram.
@@ -382,7 +399,12 @@ impl TableBuilder {
     }
 
     /// Returns the table; `None` if the plan needs none.
-    fn finish(&self, options: &Options, nests: bool) -> Option<Table> {
+    fn finish(
+        &self,
+        options: &Options,
+        nests: bool,
+        value_unit: Option<&'static str>,
+    ) -> Option<Table> {
         let ends = self.ends.as_ref()?;
         if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none()
         {
@@ -398,16 +420,23 @@ impl TableBuilder {
                 compiled.fields.iter().map(|f| Field { at: f.at - 8 + end_size, ..f.clone() }),
             );
             let level = if nests { 8 } else { 0 };
-            let value_size = size(&compiled.fields) + level;
-            starts = Some(Starts { key_size: size(&compiled.key), value_size, nests });
+            starts = Some(Starts {
+                key_size: size(&compiled.key),
+                value_size: size(&compiled.fields) + level,
+                nests,
+                entries: options.entries,
+            });
         }
         Some(Table {
             key_size: size(&fields),
             fields,
             buckets: ends.buckets,
-            unit: starts.map(|_| "ns"),
+            unit: starts.map_or(value_unit, |_| Some("ns")),
             starts,
-            entries: options.entries,
+            entries: match options.by_process {
+                true => options.entries.saturating_mul(PROCESS_FACTOR),
+                false => options.entries,
+            },
         })
     }
 }

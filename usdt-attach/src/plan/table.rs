@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub unit: Option<&'static str>,
     /// The map of starts that wait for their ends; `None` if no latency is measured.
     pub starts: Option<Starts>,
-    /// Number of keys at most.
+    /// Number of keys at most. Memory is allocated for those in use.
     pub entries: u32,
 }
 
@@ -51,6 +51,8 @@ pub(crate) struct Starts {
     pub value_size: u32,
     /// True if the starts with the same key are a stack; see [`nesting`](super::nesting).
     pub nests: bool,
+    /// Number of keys at most. The map is allocated in full.
+    pub entries: u32,
 }
 
 /// A field of a key.

@@ -4,7 +4,7 @@
 //! buffers on a timer instead: every millisecond at first, then every five. A buffer that is half
 //! full wakes it earlier. The loop has no thread; it works only inside [`EventLoop::poll`].
 
-use super::following::{Attacher, Following, check_ids};
+use super::following::{Attacher, Following, buffer_sizes, check_ids};
 use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
@@ -400,7 +400,8 @@ impl EventLoop {
         }
         let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
         let Some(following) = &mut self.following else { return Ok(()) };
-        let sessions = following.attach_new(remaining, &mut self.warnings)?;
+        let used = buffer_sizes(&self.sessions);
+        let sessions = following.attach_new(remaining, used, &mut self.warnings)?;
         let executables = following.follower.take_executables();
         for session in sessions {
             self.register_session(&session)?;
@@ -413,7 +414,7 @@ impl EventLoop {
     }
 
     /// Detaches from files that no process maps any more. A session that has no other files is
-    /// dropped at the next clean-up, when its events are read, unless it has rows.
+    /// dropped at the next clean-up, when its events are read. Its rows go to another session.
     fn drop_stale_sessions(&mut self) -> Result<()> {
         let Some(following) = &mut self.following else { return Ok(()) };
         let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
@@ -424,9 +425,14 @@ impl EventLoop {
         let mut index = 0;
         for was_detached in was_detached {
             let Some(session) = self.sessions.get(index) else { break };
-            if was_detached && !self.may_have_more && session.plan().records() {
+            if was_detached && !self.may_have_more && self.sessions.len() > 1 {
                 self.retained = self.retained + session.summary()?;
+                let aggregates = !session.plan().records();
+                let rows = if aggregates { session.rows()? } else { Vec::new() };
                 self.sessions.remove(index);
+                if let Some(first) = self.sessions.first_mut() {
+                    first.retain_rows(rows);
+                }
             } else {
                 index += 1;
             }
@@ -559,6 +565,14 @@ mod tests {
 
         fn table(&self, _: &Plan) -> Result<Vec<TableEntry>> {
             Ok(Vec::new())
+        }
+
+        fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+            Ok(Vec::new())
+        }
+
+        fn remove_from_table(&self, _: &[&[u8]]) -> Result<()> {
+            Ok(())
         }
 
         fn pending_starts(&self) -> Result<u64> {

@@ -46,7 +46,7 @@ impl Attacher {
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
         executables: Option<Vec<u64>>,
-        remaining: Option<u64>,
+        limits: Limits,
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
         let selected = select_if_any(objects, &self.globs);
@@ -59,7 +59,8 @@ impl Attacher {
                 processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
             let executables = executables.clone();
-            let options = Options { limit: remaining, pids, executables, ..self.options.clone() };
+            let Limits { remaining: limit, buffer } = limits;
+            let options = Options { limit, buffer, pids, executables, ..self.options.clone() };
             let (plan, plan_warnings) =
                 Plan::new(&selected, &options).map_err(AttachError::Unplanned)?;
             let result = Session::start(plan, &*self.backend)
@@ -88,6 +89,31 @@ pub fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> 
         Some(process) => Err(no_process(process.pid())),
         None => Ok(()),
     }
+}
+
+/// The limits of a session that is attached later.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// The number of hits after which it stops; `None` for no limit.
+    remaining: Option<u64>,
+    /// The size of its event buffer in bytes.
+    buffer: u32,
+}
+
+/// The event buffers of all sessions have at most this many times the size of the first one, as long
+/// as each has [`MIN_BUFFER`].
+const MAX_BUFFERS: u64 = 8;
+/// The size in bytes of an event buffer for which there is not enough memory left.
+const MIN_BUFFER: u32 = 1 << 18;
+
+/// Returns the size of another event buffer: a power of two, if `wanted` is one.
+fn buffer_size(wanted: u32, used: u64) -> u32 {
+    let most = MAX_BUFFERS * u64::from(wanted);
+    let mut size = wanted;
+    while size > MIN_BUFFER && used + u64::from(size) > most {
+        size /= 2;
+    }
+    size
 }
 
 /// Why objects are not attached to.
@@ -143,21 +169,23 @@ impl Following {
     }
 
     /// Attaches to new objects, and returns the sessions. `remaining` replaces the limit in the
-    /// options. What cannot be attached to is reported in `warnings`. Then continues the processes
-    /// that were stopped.
+    /// options; `used_buffer` is the size of all event buffers so far in bytes. What cannot be
+    /// attached to is reported in `warnings`. Then continues the processes that were stopped.
     pub(super) fn attach_new(
         &mut self,
         remaining: Option<u64>,
+        used_buffer: u64,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Session>> {
         /// Another thread of the process may map a file meanwhile.
         const MAX_ROUNDS: usize = 8;
-        let mut sessions = self.attach_found(remaining, warnings)?;
+        let mut sessions = self.attach_found(remaining, used_buffer, warnings)?;
         for _ in 0..MAX_ROUNDS {
             if !self.follower.has_stopped()? {
                 break;
             }
-            sessions.extend(self.attach_found(remaining, warnings)?);
+            let used = used_buffer + buffer_sizes(&sessions);
+            sessions.extend(self.attach_found(remaining, used, warnings)?);
         }
         self.follower.resume();
         Ok(sessions)
@@ -166,6 +194,7 @@ impl Following {
     fn attach_found(
         &mut self,
         remaining: Option<u64>,
+        used_buffer: u64,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Session>> {
         let is_first = !std::mem::replace(&mut self.has_polled, true);
@@ -194,6 +223,7 @@ impl Following {
             following: self,
             is_first,
             remaining,
+            used_buffer,
             warnings,
             sessions: Vec::new(),
             failures: Vec::new(),
@@ -239,12 +269,20 @@ fn retain_unmatched(objects: &[ScannedObject], globs: &mut Vec<String>) {
     *globs = unmatched(objects, globs);
 }
 
+/// The size of the event buffers of sessions in bytes.
+pub(super) fn buffer_sizes(sessions: &[Session]) -> u64 {
+    let with_buffer = sessions.iter().filter(|session| session.fd().is_some());
+    with_buffer.map(|session| u64::from(session.plan().buffer)).sum()
+}
+
 /// Attaches to the new objects of one poll.
 struct Batch<'a> {
     following: &'a mut Following,
     /// True if the objects were there when the session started.
     is_first: bool,
     remaining: Option<u64>,
+    /// The size of all event buffers in bytes.
+    used_buffer: u64,
     warnings: &'a mut Vec<Warning>,
     sessions: Vec<Session>,
     failures: Vec<Warning>,
@@ -258,9 +296,16 @@ impl Batch<'_> {
         let Some(first) = objects.first() else { return None };
         let Following { follower, attacher, processes, unmatched, .. } = &mut *self.following;
         let executables = follower.executables(first.object.id);
+        let limits = Limits {
+            remaining: self.remaining,
+            buffer: buffer_size(attacher.options.buffer, self.used_buffer),
+        };
         let processes = processes.as_deref();
-        match attacher.attach(objects, processes, executables, self.remaining, self.warnings) {
+        match attacher.attach(objects, processes, executables, limits, self.warnings) {
             Ok(mut session) => {
+                if session.fd().is_some() {
+                    self.used_buffer += u64::from(limits.buffer);
+                }
                 session.close_programs();
                 self.sessions.push(session);
                 retain_unmatched(objects, unmatched);
@@ -315,5 +360,24 @@ impl Batch<'_> {
         self.failures
             .extend(message.map(|message| Warning::new(WarningKind::SkippedObject, message)));
         Some(error).filter(Error::is_resource_limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_buffers_of_later_files_become_smaller() {
+        const WANTED: u32 = 8 << 20;
+        let (mut used, mut sizes) = (u64::from(WANTED), Vec::new());
+        for _ in 0..20 {
+            let size = buffer_size(WANTED, used);
+            used += u64::from(size);
+            sizes.push(size);
+        }
+        assert_eq!(sizes[..7], [WANTED; 7]);
+        assert_eq!(sizes[7..], [MIN_BUFFER; 13]);
+        assert_eq!(buffer_size(1 << 16, 1 << 40), 1 << 16, "never above the one that is wanted");
     }
 }

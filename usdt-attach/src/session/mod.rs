@@ -7,7 +7,7 @@ use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::discover::ObjectId;
 use crate::error::{Error, Result};
 use crate::event::constants::Constants;
-use crate::event::counts::{Row, rows};
+use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, parallel};
 use crate::plan::Plan;
@@ -62,6 +62,8 @@ pub struct Session {
     constants: Constants,
     /// The current record with such strings; `None` if it is as recorded.
     completed: Option<Vec<u8>>,
+    /// Rows of sessions that have ended.
+    retained_rows: Vec<Row>,
     is_attached: bool,
     /// Events lent to the caller.
     delivered: u64,
@@ -144,6 +146,7 @@ impl Session {
             attachment,
             constants: Constants::default(),
             completed: None,
+            retained_rows: Vec::new(),
             is_attached: true,
             plan,
             delivered: 0,
@@ -254,15 +257,59 @@ impl Session {
     ///
     /// Fails when a map cannot be read.
     pub fn merged_rows<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
-        let mut parts = Vec::new();
+        let (mut parts, mut retained) = (Vec::new(), Vec::new());
         for session in sessions {
+            retained.extend_from_slice(&session.retained_rows);
             parts.push((session, session.counts()?, session.attachment.table(&session.plan)?));
         }
-        Ok(rows(
-            parts.iter().map(|(session, counts, table)| {
+        let mut rows =
+            rows(parts.iter().map(|(session, counts, table)| {
                 (&*session.plan, counts.as_slice(), table.as_slice())
-            }),
-        ))
+            }));
+        if !retained.is_empty() {
+            merge_rows(&mut rows, retained);
+            sort_rows(&mut rows);
+        }
+        Ok(rows)
+    }
+
+    /// Adds rows of a session that has ended to those of this one.
+    fn retain_rows(&mut self, rows: Vec<Row>) {
+        merge_rows(&mut self.retained_rows, rows);
+    }
+
+    /// Whether the plan keeps processes apart.
+    #[doc(hidden)]
+    pub fn keeps_processes_apart(&self) -> bool {
+        self.plan.by_process().is_some()
+    }
+
+    /// The processes that have rows, if the plan keeps processes apart; empty otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
+    #[doc(hidden)]
+    pub fn processes(&self) -> Result<HashSet<u32>> {
+        let Some(table) = self.plan.by_process() else { return Ok(HashSet::new()) };
+        let keys = self.attachment.table_keys()?;
+        Ok(keys.iter().filter_map(|key| process_in_key(table, key)).collect())
+    }
+
+    /// Removes the rows of processes that have ended, and returns them. A process that still runs
+    /// may lose hits that come meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read or written.
+    #[doc(hidden)]
+    pub fn take_rows(&self, has_ended: impl Fn(u32) -> bool) -> Result<Vec<Row>> {
+        let Some(table) = self.plan.by_process() else { return Ok(Vec::new()) };
+        let mut entries = self.attachment.table(&self.plan)?;
+        entries.retain(|entry| process_in_key(table, &entry.key).is_some_and(&has_ended));
+        let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.key.as_slice()).collect();
+        self.attachment.remove_from_table(&keys)?;
+        Ok(rows([(&*self.plan, [].as_slice(), entries.as_slice())]))
     }
 
     /// Also takes hits of processes that run this executable, given by the address of its inode in
@@ -420,6 +467,19 @@ mod tests {
     use super::*;
     use crate::backend::simulated::Simulated;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn keeps_the_rows_of_sessions_that_have_ended() {
+        let row = |name: &str, hits| Row {
+            probe: crate::plan::PlannedProbe { provider: "app".into(), name: name.into() },
+            labels: Vec::new(),
+            total: crate::event::counts::Total::Count(hits),
+        };
+        let mut session = Session::start(Plan::default(), &Simulated::default()).unwrap();
+        session.retain_rows(vec![row("a", 1)]);
+        session.retain_rows(vec![row("b", 5), row("a", 2)]);
+        assert_eq!(session.rows().unwrap(), [row("b", 5), row("a", 3)]);
+    }
 
     #[test]
     fn rejects_reading_in_a_forked_child() {

@@ -25,7 +25,7 @@ use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often to rescan if no `exec` is reported.
@@ -184,7 +184,7 @@ impl Follower {
         };
         match target {
             Target::Processes(all) => all.iter().for_each(|one| follower.add_process(one, false)),
-            Target::Executable(_) => {
+            Target::Executable(_) | Target::Executables(_) => {
                 objects.iter().for_each(|one| follower.program.add_version(one))
             }
             _ => {}
@@ -331,9 +331,7 @@ impl Follower {
             Err(error) if error.is_resource_limit() => return Ok(None),
             live => live?,
         };
-        if let Target::Executable(path) = &self.target {
-            live.extend(ObjectId::from_path(path));
-        }
+        live.extend(self.target.executables().iter().filter_map(|path| ObjectId::from_path(path)));
         objects.difference(&live).for_each(|id| self.forget(*id));
         Ok(Some(live))
     }
@@ -383,10 +381,9 @@ impl Follower {
         let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
-            Target::Executable(path) => {
-                let mut new = self.scan_file(&path);
+            target @ (Target::Executable(_) | Target::Executables(_)) => {
+                let mut new = self.scan_files(target.executables());
                 new.objects.iter().for_each(|one| self.program.add_version(one));
-                let target = Target::Executable(path);
                 let libraries = self.scan_processes(&target, reported, rescan_is_due, covers_all);
                 new.add_libraries(libraries, &mut self.program);
                 new
@@ -435,9 +432,14 @@ impl Follower {
         }
     }
 
-    /// Scans the file if the path refers to another one than before.
-    fn scan_file(&self, path: &Path) -> NewObjects {
+    /// Scans the files whose paths refer to others than before.
+    fn scan_files(&self, paths: &[PathBuf]) -> NewObjects {
         let mut new = NewObjects::default();
+        paths.iter().for_each(|path| self.scan_file(path, &mut new));
+        new
+    }
+
+    fn scan_file(&self, path: &Path, new: &mut NewObjects) {
         if ObjectId::from_path(path).is_some_and(|id| !self.known.contains(&id)) {
             match discover::scan_file(path) {
                 Ok(scanned) => new.objects.push(scanned),
@@ -446,7 +448,6 @@ impl Follower {
                 Err(_) => {}
             }
         }
-        new
     }
 
     /// Scans the reported processes that belong to the target. A due rescan adds those reported
@@ -469,7 +470,8 @@ impl Follower {
                 return NewObjects { result: Err(error), ..NewObjects::default() };
             }
         };
-        let program = matches!(target, Target::Executable(_)).then_some(&mut self.program);
+        let program = matches!(target, Target::Executable(_) | Target::Executables(_))
+            .then_some(&mut self.program);
         if let Some(program) = program {
             reported.retain(|pid| program.is_run_by(*pid));
             if covers_all {
@@ -529,8 +531,12 @@ impl Follower {
             }
             (None, Target::Cgroup(path)) => cgroup_members(path),
             (None, Target::Host) => discover::pids(),
-            (None, Target::Executable(_)) if covers_all => discover::pids(),
-            (None, Target::Executable(_)) => Ok(self.program.running.iter().copied().collect()),
+            (None, Target::Executable(_) | Target::Executables(_)) if covers_all => {
+                discover::pids()
+            }
+            (None, Target::Executable(_) | Target::Executables(_)) => {
+                Ok(self.program.running.iter().copied().collect())
+            }
         };
         pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
     }

@@ -6,6 +6,8 @@ pub mod follow;
 mod mapped;
 mod pending_child;
 mod process_handle;
+#[doc(hidden)]
+pub mod process_name;
 mod program;
 
 pub use children::LeftOutChildren;
@@ -49,6 +51,8 @@ pub enum Target {
     Processes(Vec<ProcessHandle>),
     /// Every process that maps this executable or library, present and future.
     Executable(PathBuf),
+    /// Every process that maps one of these executables or libraries, present and future.
+    Executables(Vec<PathBuf>),
     /// Every process in this cgroup (v2) and its descendants, present and future.
     Cgroup(PathBuf),
     /// Every process of this host, present and future.
@@ -66,6 +70,11 @@ impl fmt::Display for Target {
                 write!(f, "process {}", pids.join(", "))
             }
             Target::Executable(path) | Target::Cgroup(path) => Escaped::new(path).fmt(f),
+            Target::Executables(paths) => {
+                let paths: Vec<String> =
+                    paths.iter().map(|path| Escaped::new(path).to_string()).collect();
+                f.write_str(&paths.join(", "))
+            }
             Target::Host => f.write_str("this host"),
             Target::Command(words) => {
                 words.first().map_or(Ok(()), |word| Escaped::new(word).fmt(f))
@@ -204,6 +213,13 @@ impl Target {
                 scan_processes(all)?
             }
             Target::Executable(path) => file(path)?,
+            Target::Executables(paths) => {
+                let mut all = Scan::default();
+                for path in paths {
+                    add_new(&mut all, file(path)?);
+                }
+                all
+            }
             Target::Cgroup(path) => {
                 check_proc()?;
                 scan_if_alive(&cgroup_members(path)?)
@@ -226,7 +242,7 @@ impl Target {
     #[doc(hidden)]
     pub fn can_grow(&self, objects: &[ScannedObject]) -> bool {
         match self {
-            Target::Executable(_) => {
+            Target::Executable(_) | Target::Executables(_) => {
                 let ids = objects.iter().map(|one| one.object.id).collect();
                 executable_offsets().is_some()
                     && discover::still_mapped(&ids).is_ok_and(|live| !live.is_empty())
@@ -240,7 +256,9 @@ impl Target {
     #[doc(hidden)]
     pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
         match self {
-            Target::Executable(_) => Follower::new(self, objects).poll_new_objects(),
+            Target::Executable(_) | Target::Executables(_) => {
+                Follower::new(self, objects).poll_new_objects()
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -258,7 +276,16 @@ impl Target {
     /// it has.
     #[doc(hidden)]
     pub fn has_changing_files(&self) -> bool {
-        matches!(self, Target::Executable(_) | Target::Cgroup(_) | Target::Host)
+        !matches!(self, Target::Processes(_) | Target::Command(_))
+    }
+
+    /// Returns the paths of a target that names executables; empty for other targets.
+    pub(crate) fn executables(&self) -> &[PathBuf] {
+        match self {
+            Target::Executable(path) => std::slice::from_ref(path),
+            Target::Executables(paths) => paths,
+            _ => &[],
+        }
     }
 
     /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.

@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+use super::process_arg::{self, ProcessArg};
 use super::waiting::wait_or_fail;
 use crate::output::progress::Progress;
 use crate::privileges::Needs;
@@ -22,12 +23,12 @@ use usdt_export::time::parse_duration;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// Trace these processes: PIDs separated by commas
-    #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["exe", "cgroup", "all", "command"])]
-    pub(crate) pid: Vec<u32>,
-    /// Trace all present and future processes of this executable
+    /// Trace these processes: PIDs, or names as of pidof(8), separated by commas
+    #[arg(short, long, value_name = "PID|NAME", value_delimiter = ',', conflicts_with_all = ["exe", "cgroup", "all", "command"])]
+    pub(crate) pid: Vec<ProcessArg>,
+    /// Trace all present and future processes of this executable; may be repeated
     #[arg(long, value_name = "PATH", conflicts_with_all = ["cgroup", "all", "command"])]
-    exe: Option<PathBuf>,
+    exe: Vec<PathBuf>,
     /// Trace all present and future processes of this cgroup (v2) and its descendants
     #[arg(long, value_name = "PATH", conflicts_with_all = ["all", "command"])]
     cgroup: Option<PathBuf>,
@@ -171,7 +172,7 @@ impl HitArgs {
         discover::add_function_entries(&mut found, globs);
         drop(progress);
         warn(warnings);
-        warn(found.iter().flat_map(|f| f.warnings.clone()));
+        warn(found.iter().flat_map(|f| &f.warnings));
         let selected = select_if_any(&found, globs);
         if selected.is_empty() && globs.is_empty() {
             report_runtime_entries(&found, "pass the glob 'go:*'");
@@ -257,7 +258,7 @@ impl TargetArgs {
     /// Whether the command line names a target.
     pub(crate) fn is_given(&self) -> bool {
         !self.pid.is_empty()
-            || self.exe.is_some()
+            || !self.exe.is_empty()
             || self.cgroup.is_some()
             || self.all
             || !self.command.is_empty()
@@ -276,8 +277,10 @@ impl TargetArgs {
     /// The target of the command line. Without one, the error suggests how to pass a glob that
     /// looks like a file or a PID.
     pub(crate) fn target(&self, globs: &[String]) -> Result<Target> {
-        if let Some(path) = &self.exe {
-            return Ok(Target::Executable(path.clone()));
+        match self.exe.as_slice() {
+            [] => {}
+            [path] => return Ok(Target::Executable(path.clone())),
+            paths => return Ok(Target::Executables(paths.to_vec())),
         }
         if let Some(path) = &self.cgroup {
             return Ok(Target::Cgroup(path.clone()));
@@ -289,7 +292,7 @@ impl TargetArgs {
             return Ok(Target::Command(self.command.clone()));
         }
         if !self.pid.is_empty() {
-            return Target::pids(self.pid.iter().copied());
+            return Target::pids(process_arg::pids(&self.pid)?);
         }
         let file = globs.iter().find(|glob| Path::new(glob).is_file());
         let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());
@@ -301,7 +304,7 @@ impl TargetArgs {
             (None, None) => String::new(),
         };
         Err(Error::usage(format!(
-            "no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{suggestion}"
+            "no target: pass -p PID|NAME, --exe PATH, --cgroup PATH, --all or -- CMD{suggestion}"
         )))
     }
 }

@@ -1,6 +1,7 @@
 //! Attaching as most commands do it: from the arguments through the plan to the end of the session.
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
+use crate::output::progress::is_watched;
 use crate::output::{check_write, json, text};
 use crate::privileges::{Needs, restrict};
 use crate::run_loop::{Output, StopConditions, run};
@@ -63,6 +64,7 @@ pub(crate) fn attach<O: Output>(
         (None, Some(processes)) => LeftOutChildren::count_from(processes),
         _ => None,
     };
+    let attached = plan.as_ref().and_then(attached_message);
     let session = plan.map(|plan| Session::start(plan, &*backend)).transpose()?;
     // The start and the end of a latency can be in different files, which are attached to together.
     let known = if waits && is_pair { &[][..] } else { &found };
@@ -82,6 +84,9 @@ pub(crate) fn attach<O: Output>(
             ..Needs::default()
         });
     }
+    if let Some(message) = attached.filter(|_| is_watched()) {
+        say(&message);
+    }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let result = run(event_loop, &signals, conditions, &mut output);
     if let Some(child) = &mut running {
@@ -94,6 +99,18 @@ pub(crate) fn attach<O: Output>(
     }
     say(&text::summary(summary));
     Ok(())
+}
+
+/// What a user waits for: the number of attached probes. `None` if there is none yet.
+fn attached_message(plan: &Plan) -> Option<String> {
+    let (probes, files) = (plan.probes().len() as u64, plan.objects().len() as u64);
+    (probes > 0).then(|| {
+        format!(
+            "attached to {} of {}; Ctrl-C ends",
+            text::with_unit(probes, "probe"),
+            text::with_unit(files, "file")
+        )
+    })
 }
 
 /// Prints a plan instead of attaching, for `--dry-run`.

@@ -1,6 +1,8 @@
 //! `usdt-attach doctor`: checks this machine, and optionally the probes of a binary.
 
+use super::process_arg::{ProcessArg, single_pid};
 use crate::checks::{Finding, State, machine, probes};
+use crate::file_checks::describe;
 use crate::output::{check_write, json};
 use clap::Args;
 use cli_common::{Color, Text, escape, warn};
@@ -14,9 +16,9 @@ use usdt_attach::error::Result;
 #[command(after_help = "Exit status: 0 if every check is ok, 1 if one is degraded or missing.")]
 pub(crate) struct DoctorArgs {
     /// Check the probes of this process and its libraries, too
-    #[arg(short, long, value_name = "PID", conflicts_with = "file")]
-    pid: Option<u32>,
-    /// Check the probes of this binary, too
+    #[arg(short, long, value_name = "PID|NAME", conflicts_with = "file")]
+    pid: Option<ProcessArg>,
+    /// Describe this binary and check its probes, too
     #[arg(value_name = "BIN")]
     file: Option<PathBuf>,
     /// Print one JSON object per check
@@ -26,9 +28,9 @@ pub(crate) struct DoctorArgs {
 
 /// Prints the result of each check. Returns whether all of them are ok.
 pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
-    let found = match (args.pid, &args.file) {
-        (Some(pid), _) => {
-            let scanned = discover::scan_process(pid)?;
+    let found = match (&args.pid, &args.file) {
+        (Some(process), _) => {
+            let scanned = discover::scan_process(single_pid(process)?)?;
             warn(scanned.warnings);
             scanned.objects
         }
@@ -36,6 +38,9 @@ pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
         (None, None) => Vec::new(),
     };
     let mut findings = machine();
+    // Of a process, the executable and the libraries with probes.
+    let described = found.iter().enumerate().filter(|(i, f)| *i == 0 || !f.probes.is_empty());
+    findings.extend(described.flat_map(|(_, file)| describe(file)));
     findings.extend(probes(&found));
     let color = color.enabled(&io::stdout());
     let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);

@@ -3,6 +3,7 @@
 
 use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
+use super::default_entries::add_default_entries;
 use super::waiting::wait_or_fail;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
@@ -10,7 +11,6 @@ use crate::privileges::Needs;
 use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
 use cli_common::{say, warn};
-use indexmap::IndexMap;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -18,13 +18,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
-use usdt_attach::discover::select::{Selected, select_if_any};
+use usdt_attach::discover::select::select_if_any;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
 use usdt_attach::target::{LeftOutChildren, PendingChild, ResolvedTarget, Target};
-use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
-use usdt_export::pairs;
+use usdt_export::config::{self, Config, Otlp, TargetConfig};
 use usdt_export::time::parse_duration;
 use usdt_export::{CommandLine, Exporter, ExporterHandle, Settings};
 
@@ -210,7 +209,7 @@ impl Run<'_> {
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
         warn(warnings);
-        warn(found.iter().flat_map(|f| f.warnings.clone()));
+        warn(found.iter().flat_map(|f| &f.warnings));
         found.retain(|f| !f.probes.is_empty());
         let selected = select_if_any(&found, &globs);
         // A service waits for a program even if nobody runs it.
@@ -249,8 +248,8 @@ impl Run<'_> {
             exporter.metrics_url().map_or(String::new(), |url| format!("; metrics at {url}"));
         say(&format!(
             "attached to {} in {}{endpoint}",
-            with_unit(exporter.sites(), "site"),
-            with_unit(files, "file")
+            text::with_unit(exporter.sites(), "site"),
+            text::with_unit(files, "file")
         ));
         // Fails if the program was not started by systemd.
         let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -267,11 +266,6 @@ impl Run<'_> {
         say(&text::summary(summary));
         Ok(())
     }
-}
-
-/// Formats a count with its unit: `1 site`, `2 sites`.
-fn with_unit(n: u64, unit: &str) -> String {
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Forwards signals to the exporter: SIGHUP reloads, and the others stop it. The second one that
@@ -291,50 +285,4 @@ fn forward(mut signals: Signals, exporter: ExporterHandle) -> Result<()> {
         }
     });
     thread.map(drop).map_err(|source| Error::io("cannot start a thread", source))
-}
-
-/// Adds entries for probes that match the globs: a count of each, and a latency histogram of each pair
-/// of start and end that there is already. With a collector, each pair is a span, too.
-fn add_default_entries(config: &mut Config, globs: &[String], selected: &[Selected]) {
-    let mut providers: IndexMap<&str, Vec<&str>> = IndexMap::new();
-    for one in selected {
-        let names = providers.entry(&one.probe.provider).or_default();
-        if !names.contains(&one.probe.name.as_str()) {
-            names.push(&one.probe.name);
-        }
-    }
-    // The globs also match probes of files that are loaded later.
-    let all = match globs {
-        [] => vec!["*".to_owned()],
-        globs => globs.to_vec(),
-    };
-    config.count.push(Count { probes: Globs(all), ..Count::default() });
-    for (provider, names) in &providers {
-        for name in names {
-            let Some(end) = pairs::end(name, names) else { continue };
-            let (start, end) = (format!("{provider}:{name}"), format!("{provider}:{end}"));
-            let key = common_key(selected, &start, &end);
-            let latency = Latency {
-                start: start.clone(),
-                end: end.clone(),
-                key: key.clone(),
-                ..Latency::default()
-            };
-            config.latency.push(latency);
-            if config.otlp.is_some() {
-                config.span.push(Span { start, end, key, ..Span::default() });
-            }
-        }
-    }
-}
-
-/// Returns `id` if both probes have an argument of that name. Without it, starts and ends are
-/// paired by goroutine.
-fn common_key(selected: &[Selected], start: &str, end: &str) -> Option<String> {
-    let has_id = |full_name: &str| {
-        let probe = selected.iter().map(|s| &s.probe).find(|p| p.full_name() == full_name);
-        let schema = probe.and_then(|p| p.schema.as_ref());
-        schema.is_some_and(|schema| schema.args.iter().any(|arg| arg.name == "id"))
-    };
-    (has_id(start) && has_id(end)).then(|| "id".to_owned())
 }

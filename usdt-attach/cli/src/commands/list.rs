@@ -1,6 +1,7 @@
 //! `usdt-attach list`.
 
 use super::args::report_runtime_entries;
+use super::process_arg::{self, ProcessArg};
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
@@ -16,9 +17,9 @@ use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// List the probes of this process and its libraries
-    #[arg(short, long, value_name = "PID")]
-    pid: Option<u32>,
+    /// List the probes of these processes and their libraries: PIDs or names
+    #[arg(short, long, value_name = "PID|NAME", value_delimiter = ',')]
+    pid: Vec<ProcessArg>,
     /// List the probes of all processes
     #[arg(long, conflicts_with = "pid")]
     all: bool,
@@ -36,10 +37,10 @@ pub(crate) struct ListArgs {
 
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::start("scanning for probes");
-    let target = match args.pid {
+    let target = match args.pid.as_slice() {
         _ if args.all => Some(Target::Host),
-        Some(pid) => Some(Target::pid(pid)?),
-        None => None,
+        [] => None,
+        processes => Some(Target::pids(process_arg::pids(processes)?)?),
     };
     let mut warnings = Vec::new();
     let (mut found, globs, place) = match (target, args.file_and_globs.split_first()) {
@@ -62,7 +63,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     discover::add_function_entries(&mut found, &globs);
     drop(progress);
     warn(warnings);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(found.iter().flat_map(|f| &f.warnings));
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));
@@ -116,13 +117,16 @@ fn say_foreign(selected: &[Selected]) {
 /// Suggests the glob that lists the function entries of Go's runtime, if the list is of one Go
 /// binary or process without runtime probes and no glob was given.
 fn suggest_runtime_probes(args: &ListArgs, found: &[ScannedObject]) {
-    let globs = args.file_and_globs.len() - usize::from(args.pid.is_none() && !args.all);
+    let globs = args.file_and_globs.len() - usize::from(args.pid.is_empty() && !args.all);
     if args.all || globs > 0 {
         return;
     }
-    let target = match (args.pid, args.file_and_globs.first()) {
-        (None, Some(file)) => Escaped::new(Path::new(file)).to_string(),
-        (pid, _) => format!("-p {}", pid.unwrap_or_default()),
+    let target = match (args.pid.as_slice(), args.file_and_globs.first()) {
+        ([], Some(file)) => Escaped::new(Path::new(file)).to_string(),
+        (processes, _) => {
+            let names: Vec<String> = processes.iter().map(ToString::to_string).collect();
+            format!("-p {}", names.join(","))
+        }
     };
     report_runtime_entries(found, &format!("usdt-attach list {target} 'go:*'"));
 }

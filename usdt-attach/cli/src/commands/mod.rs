@@ -5,12 +5,14 @@ mod args;
 mod attach;
 mod cost;
 mod count;
+mod default_entries;
 mod doctor;
 mod export;
 mod go;
 mod hist;
 mod latency;
 mod list;
+mod process_arg;
 mod record;
 mod run;
 mod snapshot;
@@ -118,7 +120,7 @@ impl Command {
 /// Runs the command line of this process, and returns the exit code: 0 for success, 1 if a command
 /// reported findings, 2 for invalid usage or input, 3 if the system refused.
 pub fn main() -> i32 {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(process_arg::join_pids(std::env::args_os())) {
         Ok(cli) => cli,
         // `--help` and `--version` are errors to clap, too.
         Err(error) => return cli_common::report_usage(error),

@@ -10,7 +10,7 @@ use crate::run_loop::{Output, OutputError};
 use clap::{Args, ValueEnum};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::{Error, Escaped, Result};
 use usdt_attach::event::Event;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::Plan;
@@ -23,7 +23,7 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// File format; chrome is for ui.perfetto.dev [default: chrome for *.json, csv for *.csv, else
-    /// jsonl]
+    /// jsonl; names such as *.pftrace are an error]
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]
@@ -50,12 +50,7 @@ impl RecordArgs {
 }
 
 pub(crate) fn record(args: &RecordArgs) -> Result<()> {
-    let format =
-        args.format.unwrap_or_else(|| match args.output.extension().and_then(|e| e.to_str()) {
-            Some("json") => Format::Chrome,
-            Some("csv") => Format::Csv,
-            _ => Format::Jsonl,
-        });
+    let format = args.format.map_or_else(|| format_of(&args.output), Ok)?;
     if args.trace.stack.is_some() && format != Format::Jsonl {
         return Err(Error::usage(
             "--stack needs --format jsonl: the other formats have no place for stacks",
@@ -71,6 +66,27 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
         Recorder::new(format, BufWriter::with_capacity(1 << 16, out), plan, symbols)
             .map_err(cannot_write)
     })
+}
+
+/// The format that a file name stands for. A name that promises another format is an error: the
+/// program that reads such files would reject it.
+fn format_of(output: &Path) -> Result<Format> {
+    let extension = output.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    let program = match extension.as_deref() {
+        Some("json") => return Ok(Format::Chrome),
+        Some("csv") => return Ok(Format::Csv),
+        Some("pftrace" | "perfetto-trace" | "perfetto" | "proto" | "pb") => "a Perfetto protobuf",
+        Some("ctf") => "a Common Trace Format",
+        Some("parquet" | "arrow") => "a columnar",
+        Some("gz" | "zst" | "xz") => "a compressed",
+        Some("trace") => "a binary trace",
+        _ => return Ok(Format::Jsonl),
+    };
+    let json = output.with_extension("json");
+    Err(Error::usage(format!(
+        "cannot write {program} file: `record` writes chrome (*.json, which ui.perfetto.dev opens), csv and jsonl; pass -o {}, or --format to keep the name",
+        Escaped::new(&json)
+    )))
 }
 
 /// Writes events in one of the formats.
@@ -122,6 +138,26 @@ impl Output for Recorder {
             Writer::Chrome(chrome) => chrome.flush(),
             Writer::Csv(csv) => csv.flush(),
             Writer::Jsonl(out) => out.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_format_from_the_file_name() {
+        let format = |name: &str| format_of(Path::new(name));
+        assert_eq!(format("a.json").unwrap(), Format::Chrome);
+        assert_eq!(format("a.JSON").unwrap(), Format::Chrome);
+        assert_eq!(format("a.csv").unwrap(), Format::Csv);
+        for name in ["a.jsonl", "a", "-", "a.log", "pftrace"] {
+            assert_eq!(format(name).unwrap(), Format::Jsonl, "{name}");
+        }
+        for name in ["x.pftrace", "x.perfetto-trace", "x.json.gz", "x.trace"] {
+            let error = format(name).unwrap_err().to_string();
+            assert!(error.contains("pass -o x.json"), "{error}");
         }
     }
 }

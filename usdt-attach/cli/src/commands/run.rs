@@ -65,7 +65,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         SchemaFile::read(file)?.apply(&mut found);
     }
     warn(warnings);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(found.iter().flat_map(|f| &f.warnings));
     let options = Options {
         pids,
         children: children.clone(),

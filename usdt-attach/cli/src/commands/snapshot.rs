@@ -4,6 +4,7 @@
 //! starts the recorder, attaching to `flight:request` asks for a snapshot, and a hit of
 //! `flight:snapshot` reports the file or the failure.
 
+use super::process_arg::{ProcessArg, single_pid};
 use crate::output::check_write;
 use crate::signals::Signals;
 use clap::Args;
@@ -23,8 +24,8 @@ use usdt_export::time::parse_duration;
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
     /// Go process that calls usdtflight.Run
-    #[arg(short, long, value_name = "PID")]
-    pid: u32,
+    #[arg(short, long, value_name = "PID|NAME")]
+    pid: ProcessArg,
     /// Let the flight recorder run for this time before the snapshot
     #[arg(long, value_name = "T", value_parser = parse_duration, default_value = "2s")]
     warmup: Duration,
@@ -46,21 +47,22 @@ enum Report {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let process = ProcessHandle::open(args.pid)?;
+    let pid = single_pid(&args.pid)?;
+    let process = ProcessHandle::open(pid)?;
     let resolved = Target::Processes(vec![process.clone()]).resolve()?;
     let found = resolved.objects;
     warn(resolved.warnings);
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
-        start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
+        start(pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     let warmed_up = Instant::now() + args.warmup;
     wait(&process, &signals, warmed_up, || {
         // Snapshots that the program takes by itself meanwhile are not the requested one.
         reports.drain(|_| {}).map(|_| None::<()>)
     })?;
     let request =
-        start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
+        start(pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let timed_out = Instant::now() + ANSWER_TIMEOUT;
     let report = wait(&process, &signals, timed_out, || {
         let mut answer = None;
@@ -72,13 +74,12 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
         Some(Report::Written(path)) => {
             check_write(print_text(&format!("{}\n", Escaped::new(&path)), false))
         }
-        Some(Report::Failed(problem)) => Err(Error::unsupported(format!(
-            "process {} could not write a snapshot: {problem}",
-            args.pid
-        ))),
+        Some(Report::Failed(problem)) => {
+            Err(Error::unsupported(format!("process {pid} could not write a snapshot: {problem}")))
+        }
         None => Err(Error::unsupported(format!(
             "process {} did not answer within {} s; check that usdtflight.Run has not returned",
-            args.pid,
+            pid,
             ANSWER_TIMEOUT.as_secs()
         ))),
     }

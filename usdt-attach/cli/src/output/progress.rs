@@ -34,6 +34,11 @@ impl Progress {
     }
 }
 
+/// Returns true if standard error is a terminal, so that a user waits at it.
+pub(crate) fn is_watched() -> bool {
+    StatusLine::new().is_some()
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end = None;

@@ -19,7 +19,7 @@ pub(crate) struct Style {
     pub(crate) color: bool,
     /// The number of columns of the terminal.
     pub(crate) width: usize,
-    /// The unit of a histogram's values, such as `ns`; `None` for plain numbers.
+    /// The unit of a histogram's values as a UCUM code, such as `ns`; `None` for plain numbers.
     pub(crate) unit: Option<&'static str>,
     /// The maximum number of rows.
     pub(crate) max_rows: usize,
@@ -94,7 +94,7 @@ fn write_labels(out: &mut String, row: &Row, color: bool) {
 pub(crate) fn write_histogram(out: &mut String, histogram: &Histogram, style: Style) {
     /// The width of a line without its bar.
     const LABEL_COLUMNS: usize = 38;
-    let is_time = style.unit == Some("ns");
+    let unit = style.unit;
     let bar_columns = style.width.saturating_sub(LABEL_COLUMNS).clamp(10, 60);
     let max_count = histogram.counts.iter().copied().max().unwrap_or(0).max(1);
     let is_used = |count: &u64| *count > 0;
@@ -104,13 +104,13 @@ pub(crate) fn write_histogram(out: &mut String, histogram: &Histogram, style: St
     for index in first..=last {
         let count = histogram.counts.get(index).copied().unwrap_or(0);
         let length = (count as f64 / max_count as f64 * bar_columns as f64).round() as usize;
-        let label = bucket_label(histogram.buckets, index, is_time);
+        let label = bucket_label(histogram.buckets, index, unit);
         let _ = writeln!(out, "  {label:<22}{count:>10} |{:<bar_columns$}|", "@".repeat(length));
     }
-    let number = |n: i128| if is_time { format_time(n) } else { n.to_string() };
+    let number = |n: i128| format_in_unit(n, unit).unwrap_or_else(|| n.to_string());
     let count = histogram.count();
     let average = histogram.sum as f64 / count.max(1) as f64;
-    let average = if is_time { format_time(average as i128) } else { format!("{average:.1}") };
+    let average = format_in_unit(average as i128, unit).unwrap_or_else(|| format!("{average:.1}"));
     let _ = writeln!(
         out,
         "  {count} values, min {}, avg {average}, p50 <= {}, p99 <= {}, max {}",
@@ -123,8 +123,8 @@ pub(crate) fn write_histogram(out: &mut String, histogram: &Histogram, style: St
 
 /// The bounds of a bucket: `[4, 8)`, `[-7, -3)`, `(.., 10)` or `[90, ..)`. The upper bound is the
 /// lower bound of the next bucket.
-fn bucket_label(buckets: Buckets, index: usize, is_time: bool) -> String {
-    let number = |n: i128| if is_time { format_time(n) } else { format_integer(n) };
+fn bucket_label(buckets: Buckets, index: usize, unit: Option<&str>) -> String {
+    let number = |n: i128| format_in_unit(n, unit).unwrap_or_else(|| format_integer(n));
     match buckets.bounds(index) {
         (Some(low), Some(high)) if low == high => number(low),
         (Some(low), Some(high)) => format!("[{}, {})", number(low), number(high + 1)),
@@ -132,6 +132,37 @@ fn bucket_label(buckets: Buckets, index: usize, is_time: bool) -> String {
         (Some(low), None) => format!("[{}, ..)", number(low)),
         (None, None) => String::new(),
     }
+}
+
+/// Formats a number in a unit, given as a UCUM code; `None` without a unit.
+fn format_in_unit(n: i128, unit: Option<&str>) -> Option<String> {
+    let ns_per_unit = match unit? {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "By" => return Some(format_bytes(n)),
+        _ => return None,
+    };
+    Some(format_time(n.saturating_mul(ns_per_unit)))
+}
+
+/// Formats a number of bytes with up to three significant digits and a binary prefix.
+fn format_bytes(bytes: i128) -> String {
+    let n = bytes as f64;
+    let (value, unit) = match n.abs() {
+        a if a < 1024.0 => return format!("{bytes}B"),
+        a if a < 1024f64.powi(2) => (n / 1024.0, "KiB"),
+        a if a < 1024f64.powi(3) => (n / 1024f64.powi(2), "MiB"),
+        a if a < 1024f64.powi(4) => (n / 1024f64.powi(3), "GiB"),
+        _ => (n / 1024f64.powi(4), "TiB"),
+    };
+    let digits = match value.abs() {
+        a if a.fract() == 0.0 || a >= 100.0 => 0,
+        a if a < 10.0 => 2,
+        _ => 1,
+    };
+    format!("{value:.digits$}{unit}")
 }
 
 /// Formats an integer, multiples of powers of two with a binary prefix: `4K` is 4096.
@@ -225,5 +256,13 @@ mod tests {
             [0, 999, 1024, 65536, -1_500_000, 2_000_000_000].map(format_time),
             ["0ns", "999ns", "1.02us", "65.5us", "-1.50ms", "2.00s"]
         );
+        assert_eq!(
+            [0, 1023, 1024, 1536, -20_000, 1 << 20, 3 << 39].map(format_bytes),
+            ["0B", "1023B", "1KiB", "1.50KiB", "-19.5KiB", "1MiB", "1.50TiB"]
+        );
+        assert_eq!(format_in_unit(1500, Some("us")).as_deref(), Some("1.50ms"));
+        assert_eq!(format_in_unit(2, Some("s")).as_deref(), Some("2.00s"));
+        assert_eq!(format_in_unit(i128::MAX, Some("s")).map(|text| text.is_empty()), Some(false));
+        assert_eq!(format_in_unit(2, None), None);
     }
 }

@@ -251,16 +251,14 @@ pub(crate) fn children_left_out(count: u64) -> Option<String> {
     }
 }
 
+/// Formats a count with its unit: `1 site`, `2 sites`.
+pub(crate) fn with_unit(n: u64, unit: &str) -> String {
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn escapes_control_characters_of_targets() {
-        assert_eq!(escape(b"plain \xc3\xa9"), "plain \u{e9}");
-        assert_eq!(escape(b"\x1b[31m\"x\"\n\xff"), "\\u{1b}[31m\\\"x\\\"\\n\\xff");
-        assert_eq!(escape("\u{202e}".as_bytes()), "\\u{202e}");
-    }
 
     #[test]
     fn formats_values() {

@@ -23,8 +23,9 @@ pub(crate) fn exchange(request: &[u8], security: Security) -> Vec<u8> {
                 name: "up".to_owned(),
                 help: "Help.".to_owned(),
                 unit: Unit::None,
+                ucum: "",
                 kind: Kind::Gauge,
-                series: vec![Series { labels: Vec::new(), value }],
+                series: vec![Series { owner: None, labels: Vec::new(), value }],
             };
             let _ = responder.send(vec![family]);
         }));

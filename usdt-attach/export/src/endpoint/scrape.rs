@@ -190,8 +190,10 @@ mod tests {
             name: "a".to_owned(),
             help: String::new(),
             unit: Unit::None,
+            ucum: "",
             kind: Kind::Gauge,
             series: vec![Series {
+                owner: None,
                 labels: vec![("l".to_owned(), label.to_owned())],
                 value: SeriesValue::Number(1),
             }],

@@ -92,7 +92,7 @@ impl Exporter<'_> {
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
         let Some(live) = self.follower.live_objects(&known)? else { return Ok(()) };
         for job in &mut self.jobs {
-            job.detach_stale(&live)?;
+            job.detach_stale(&live, &mut self.owners)?;
         }
         self.settings.found.retain(|f| live.contains(&f.object.id));
         Ok(())
@@ -106,7 +106,10 @@ impl Exporter<'_> {
         self.discard_processes(is_process_alive);
         // Queued spans need the names of their processes.
         self.send_spans();
-        self.services.retain(|pid, _| is_process_alive(*pid));
+        let processes = self.settings.processes.iter().flatten();
+        let kept: Vec<u32> = processes.map(ProcessHandle::pid).collect();
+        let over = self.owners.clean_up(&kept);
+        self.jobs.iter_mut().for_each(|job| job.forget_owners(&over));
         Ok(())
     }
 }

@@ -6,12 +6,14 @@
 
 use crate::config::SpanKind;
 use crate::metric::{Family, HistogramValue, Kind, Series, SeriesValue};
+use crate::owner::Owner;
 use crate::span::{Attribute, Span};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 /// The name of the instrumentation scope.
 const SCOPE_NAME: &str = "usdt-attach";
@@ -25,38 +27,59 @@ pub(crate) struct Period {
     pub(crate) now: u64,
 }
 
-/// Encodes metrics, and passes the body of each request to `send`.
+/// Encodes metrics with a resource for each owner, and passes the body of each request to `send`.
 pub(crate) fn metrics(
     families: &[Family],
     resource: &BTreeMap<String, String>,
     period: Period,
     mut send: impl FnMut(Vec<u8>),
 ) {
-    let mut metrics: Vec<Metric<'_>> = Vec::new();
-    let mut free = MAX_SERIES;
+    let mut owners: BTreeMap<Option<&Owner>, Vec<Metric<'_>>> = BTreeMap::new();
     for family in families {
-        let mut rest = family.series.as_slice();
-        while !rest.is_empty() {
-            let (series, later) = rest.split_at(rest.len().min(free));
-            metrics.push(Metric { family, series, period });
-            rest = later;
-            free -= series.len();
-            if free == 0 {
-                send(metrics_request(&std::mem::take(&mut metrics), resource));
-                free = MAX_SERIES;
+        for series in &family.series {
+            let metrics = owners.entry(series.owner.as_deref()).or_default();
+            match metrics.last_mut().filter(|metric| std::ptr::eq(metric.family, family)) {
+                Some(metric) => metric.series.push(series),
+                None => metrics.push(Metric { family, series: vec![series], period }),
             }
         }
     }
-    if !metrics.is_empty() {
-        send(metrics_request(&metrics, resource));
+    let mut request: Vec<Resource<'_>> = Vec::new();
+    let mut free = MAX_SERIES;
+    for (owner, metrics) in owners {
+        for Metric { family, mut series, period } in metrics {
+            while !series.is_empty() {
+                let later = series.split_off(series.len().min(free));
+                free -= series.len();
+                let metric = Metric { family, series, period };
+                match request.last_mut().filter(|resource| resource.owner == owner) {
+                    Some(resource) => resource.metrics.push(metric),
+                    None => request.push(Resource { owner, metrics: vec![metric] }),
+                }
+                series = later;
+                if free == 0 {
+                    send(metrics_request(&std::mem::take(&mut request), resource));
+                    free = MAX_SERIES;
+                }
+            }
+        }
+    }
+    if !request.is_empty() {
+        send(metrics_request(&request, resource));
     }
 }
 
-fn metrics_request(metrics: &[Metric<'_>], resource: &BTreeMap<String, String>) -> Vec<u8> {
+/// The metrics of one owner; `None` for those of the exporter itself.
+struct Resource<'a> {
+    owner: Option<&'a Owner>,
+    metrics: Vec<Metric<'a>>,
+}
+
+fn metrics_request(resources: &[Resource<'_>], configured: &BTreeMap<String, String>) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct MetricsRequest<'a> {
-        resource_metrics: [ResourceMetrics<'a>; 1],
+        resource_metrics: Vec<ResourceMetrics<'a>>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -69,19 +92,35 @@ fn metrics_request(metrics: &[Metric<'_>], resource: &BTreeMap<String, String>) 
         scope: Value,
         metrics: &'a [Metric<'a>],
     }
-    let attributes = resource_attributes(resource, &[("service.name", SCOPE_NAME.to_owned())]);
-    encode(&MetricsRequest {
-        resource_metrics: [ResourceMetrics {
+    let resource_metrics = |one| {
+        let Resource { owner, metrics }: &Resource<'_> = one;
+        let attributes = match owner {
+            Some(owner) => owner_attributes(configured, owner),
+            None => resource_attributes(configured, &[("service.name", SCOPE_NAME.to_owned())]),
+        };
+        ResourceMetrics {
             resource: json!({"attributes": attributes}),
             scope_metrics: [ScopeMetrics { scope: scope(), metrics }],
-        }],
-    })
+        }
+    };
+    encode(&MetricsRequest { resource_metrics: resources.iter().map(resource_metrics).collect() })
+}
+
+/// The attributes of an owner's resource. If the configuration sets the name of the service for all
+/// of them, the executable has the owner's: resources must differ.
+fn owner_attributes(configured: &BTreeMap<String, String>, owner: &Owner) -> Vec<Value> {
+    let mut defaults = vec![("service.name", owner.service.clone())];
+    if configured.contains_key("service.name") {
+        defaults.push(("process.executable.name", owner.service.clone()));
+    }
+    defaults.extend(owner.container.clone().map(|id| ("container.id", id)));
+    resource_attributes(configured, &defaults)
 }
 
 /// Some series of a family.
 struct Metric<'a> {
     family: &'a Family,
-    series: &'a [Series],
+    series: Vec<&'a Series>,
     period: Period,
 }
 
@@ -98,7 +137,7 @@ impl Serialize for Metric<'_> {
         }
         // AGGREGATION_TEMPORALITY_CUMULATIVE
         const CUMULATIVE: Option<u8> = Some(2);
-        let data_points = DataPoints { series: self.series, period: self.period };
+        let data_points = DataPoints { series: &self.series, period: self.period };
         let (name, aggregation_temporality, is_monotonic) = match self.family.kind {
             Kind::Counter => ("sum", CUMULATIVE, Some(true)),
             Kind::Gauge => ("gauge", None, None),
@@ -107,14 +146,14 @@ impl Serialize for Metric<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &self.family.name)?;
         map.serialize_entry("description", &self.family.help)?;
-        map.serialize_entry("unit", self.family.unit.ucum_code())?;
+        map.serialize_entry("unit", self.family.ucum)?;
         map.serialize_entry(name, &Data { aggregation_temporality, is_monotonic, data_points })?;
         map.end()
     }
 }
 
 struct DataPoints<'a> {
-    series: &'a [Series],
+    series: &'a [&'a Series],
     period: Period,
 }
 
@@ -180,13 +219,8 @@ fn label<'a>(key: &'a str, value: &'a str) -> StringAttribute<'a> {
     StringAttribute { key, value: StringValue { string_value: value } }
 }
 
-/// Encodes spans as the body of a request, with a resource for each process. `service_name` returns
-/// the name of a process's program.
-pub(crate) fn spans(
-    spans: &[Span],
-    resource: &BTreeMap<String, String>,
-    service_name: impl Fn(u32) -> String,
-) -> Vec<u8> {
+/// Encodes spans as the body of a request, with a resource for each process.
+pub(crate) fn spans(spans: &[(Arc<Owner>, Span)], resource: &BTreeMap<String, String>) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct TracesRequest<'a> {
@@ -203,12 +237,12 @@ pub(crate) fn spans(
         scope: Value,
         spans: Vec<SpanObject<'a>>,
     }
-    let mut processes: BTreeMap<u32, Vec<SpanObject<'_>>> = BTreeMap::new();
-    for span in spans {
-        processes.entry(span.pid).or_default().push(SpanObject(span));
+    let mut processes: BTreeMap<(u32, &Owner), Vec<SpanObject<'_>>> = BTreeMap::new();
+    for (owner, span) in spans {
+        processes.entry((span.pid, owner)).or_default().push(SpanObject(span));
     }
-    let resource_spans = |(pid, spans): (u32, _)| {
-        let mut attributes = resource_attributes(resource, &[("service.name", service_name(pid))]);
+    let resource_spans = |((pid, owner), spans): ((u32, &Owner), _)| {
+        let mut attributes = owner_attributes(resource, owner);
         attributes.push(json!({"key": "process.pid", "value": {"intValue": pid.to_string()}}));
         ResourceSpans {
             resource: json!({"attributes": attributes}),
@@ -356,7 +390,8 @@ mod tests {
     }
 
     fn family(kind: Kind, series: Vec<Series>) -> Family {
-        Family { name: "m".to_owned(), help: "Help.".to_owned(), unit: Unit::Ns, kind, series }
+        let (name, help) = ("m".to_owned(), "Help.".to_owned());
+        Family { name, help, unit: Unit::Ns, ucum: "s", kind, series }
     }
 
     #[test]
@@ -368,8 +403,9 @@ mod tests {
             sum: 7.25,
             native: None,
         };
-        let counter = Series { labels: labels.clone(), value: SeriesValue::Number(3) };
-        let histogram = Series { labels: Vec::new(), value: SeriesValue::Histogram(histogram) };
+        let counter = Series { owner: None, labels: labels.clone(), value: SeriesValue::Number(3) };
+        let histogram =
+            Series { owner: None, labels: Vec::new(), value: SeriesValue::Histogram(histogram) };
         let all = requests(&[
             family(Kind::Counter, vec![counter]),
             family(Kind::Histogram, vec![histogram]),
@@ -397,6 +433,7 @@ mod tests {
     fn splits_many_series_into_requests() {
         let series = |n: usize| {
             (0..n).map(|n| Series {
+                owner: None,
                 labels: vec![("n".to_owned(), n.to_string())],
                 value: SeriesValue::Number(1),
             })

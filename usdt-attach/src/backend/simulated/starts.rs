@@ -25,12 +25,12 @@ pub(super) enum Missing {
 
 impl Starts {
     pub(super) fn new(plan: &Plan) -> Starts {
-        let table = plan.table.as_ref();
+        let starts = plan.table.as_ref().and_then(|table| table.starts);
         Starts {
             starts: BTreeMap::new(),
             nested: BTreeMap::new(),
-            max: table.map_or(0, |table| table.entries as usize),
-            nests: table.and_then(|table| table.starts).is_some_and(|starts| starts.nests),
+            max: starts.map_or(0, |starts| starts.entries as usize),
+            nests: starts.is_some_and(|starts| starts.nests),
         }
     }
 

@@ -141,12 +141,19 @@ impl Emitter<'_> {
             Buckets::Log2 { signed } => {
                 self.magnitude(signed);
                 self.bit_len();
-                self.mirror(signed);
+                self.mirror(signed, buckets.center());
             }
             Buckets::Exponential { unit, signed } => {
                 self.magnitude(signed);
                 self.exponential_index(unit);
-                self.mirror(signed);
+                self.mirror(signed, buckets.center());
+            }
+            Buckets::Time { unit, signed } => {
+                self.magnitude(signed);
+                let found = self.asm.label();
+                self.search(unit.bounds(), 0, found);
+                self.asm.place(found);
+                self.mirror(signed, buckets.center());
             }
             Buckets::Linear { low, high, step, signed } => self.linear(low, high, step, signed),
         }
@@ -211,19 +218,36 @@ impl Emitter<'_> {
         asm.place(done);
     }
 
+    /// `r1 = first + ` the number of bounds below `r2`, by binary search. Goes on at `found`.
+    fn search(&mut self, bounds: &[u64], first: i32, found: Label) {
+        let middle = bounds.len() / 2;
+        let (lower, upper) = bounds.split_at(middle);
+        let Some((bound, upper)) = upper.split_first() else {
+            self.asm.mov_imm(R1, first);
+            self.asm.jump(found);
+            return;
+        };
+        let above = self.asm.label();
+        self.asm.mov_imm64(R3, *bound as i64);
+        self.asm.jump_if_reg(Cond::Gt, R2, R3, above);
+        self.search(lower, first, found);
+        self.asm.place(above);
+        self.search(upper, first + middle as i32 + 1, found);
+    }
+
     /// Adjusts `r1` for signed values: buckets of negative values precede those of positive ones.
-    fn mirror(&mut self, signed: bool) {
+    fn mirror(&mut self, signed: bool, center: usize) {
         if !signed {
             return;
         }
         let (negative, done) = (self.asm.label(), self.asm.label());
         let asm = &mut self.asm;
         asm.jump_if(Cond::Slt, VALUE, 0, negative);
-        asm.add_imm(R1, 64);
+        asm.add_imm(R1, center as i32);
         asm.jump(done);
         asm.place(negative);
         asm.neg(R1);
-        asm.add_imm(R1, 64);
+        asm.add_imm(R1, center as i32);
         asm.place(done);
     }
 

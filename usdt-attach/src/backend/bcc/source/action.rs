@@ -188,12 +188,17 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
         Buckets::Log2 { signed } => {
             magnitude(out, signed);
             count_bits(out);
-            apply_sign(out, signed);
+            apply_sign(out, signed, buckets.center());
         }
         Buckets::Exponential { unit, signed } => {
             magnitude(out, signed);
             exponential_index(out, unit);
-            apply_sign(out, signed);
+            apply_sign(out, signed, buckets.center());
+        }
+        Buckets::Time { unit, signed } => {
+            magnitude(out, signed);
+            search(out, unit.bounds(), 0);
+            apply_sign(out, signed, buckets.center());
         }
         Buckets::Linear { low, high, step, signed } => {
             let sign = if signed { 's' } else { 'u' };
@@ -250,9 +255,24 @@ fn exponential_index(out: &mut String, unit: u32) {
     let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned_unit(unit));
 }
 
+/// Emits the number of bounds below the magnitude, plus `first`, by binary search.
+fn search(out: &mut String, bounds: &[u64], first: usize) {
+    let middle = bounds.len() / 2;
+    let (lower, upper) = bounds.split_at(middle);
+    let Some((bound, upper)) = upper.split_first() else {
+        let _ = writeln!(out, "    index = {first};");
+        return;
+    };
+    let _ = writeln!(out, "    if (number > {bound}ULL) {{");
+    search(out, upper, first + middle + 1);
+    out.push_str("    } else {\n");
+    search(out, lower, first);
+    out.push_str("    }\n");
+}
+
 /// Emits the reflection of negative values to the lower half of the buckets.
-fn apply_sign(out: &mut String, signed: bool) {
+fn apply_sign(out: &mut String, signed: bool, center: usize) {
     if signed {
-        out.push_str("    index = (s64)value < 0 ? 64 - index : 64 + index;\n");
+        let _ = writeln!(out, "    index = (s64)value < 0 ? {center} - index : {center} + index;");
     }
 }
