@@ -10,11 +10,11 @@
 //! A command that starts another program (`-- CMD`, `run`, `--backend bcc`) does neither before the
 //! program runs: `CMD` may be setuid, and it gets the privileges that it would have in a shell.
 //!
-//! After attaching, a session that attaches to nothing else gives up `CAP_BPF` and `CAP_PERFMON`,
-//! too. Reading a mapped buffer needs no capability, and neither does detaching. Reading a map by its
+//! After attaching, a session that attaches to nothing else (`go`) gives up `CAP_BPF` and
+//! `CAP_PERFMON`, too. Reading a mapped buffer needs no capability, and neither does detaching. Reading a map by its
 //! descriptor needs none since Linux 5.19, even if `kernel.unprivileged_bpf_disabled` is set; on
-//! older kernels `CAP_BPF` is kept. Targets that are followed (`-p`, because a process may load
-//! another library, `--exe`, `--cgroup`, `--all`) keep both for the next file.
+//! older kernels `CAP_BPF` is kept. Targets that are followed (`-p` and commands, because a
+//! process may load another library, `--exe`, `--cgroup`, `--all`) keep both for the next file.
 //!
 //! Capabilities belong to threads. They are dropped while the process has one thread, or by the
 //! thread that goes on to handle foreign data.

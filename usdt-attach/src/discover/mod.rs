@@ -108,15 +108,16 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Scan> {
-    scan_process_with(pid, &Mounts::new())
+    scan_process_with(pid, &Mounts::new(), &[])
 }
 
-/// As [`scan_process`], with the mount tables of a scan of several processes.
-pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts) -> Result<Scan> {
+/// As [`scan_process`], with the mount tables of a scan of several processes, and the files that it
+/// has read, which are not read again.
+pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts, read: &[ScannedObject]) -> Result<Scan> {
     let mut scan = Scan::default();
     let (mut errors, mut skipped) = (Vec::new(), Vec::new());
     process::for_each_object(pid, mounts, &mut HashSet::new(), &mut |visited| match visited {
-        Visited::Object { object, .. } => match object.and_then(scan_object) {
+        Visited::Object { object, .. } => match object.and_then(|one| scan_unread(one, read)) {
             Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
             Err(error) => errors.push(error),
         },
@@ -134,6 +135,14 @@ pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts) -> Result<Scan> {
     }
     scan.add_skipped(errors.iter().map(|error| format!("{error:#}")));
     Ok(scan)
+}
+
+/// Scans a file, unless it is one of those that are read.
+fn scan_unread(object: Object, read: &[ScannedObject]) -> Result<ScannedObject> {
+    match read.iter().find(|one| one.object.id == object.id) {
+        Some(known) => Ok(known.clone()),
+        None => scan_object(object),
+    }
 }
 
 fn scan_object(object: Object) -> Result<ScannedObject> {

@@ -101,6 +101,10 @@ const MOUNT_ID: &str = "mnt_id";
 
 type SharedTable = Arc<Mutex<Table>>;
 
+/// The mount tables of a process, and those that count for every process.
+#[derive(Debug)]
+pub(super) struct ProcessTables(Vec<SharedTable>);
+
 /// A mount table.
 #[derive(Debug)]
 struct Table {
@@ -143,12 +147,16 @@ impl Mounts {
     }
 
     /// Decides by the device in `/proc/PID/maps` whether a file may be opened with `O_PATH`.
-    pub(super) fn check_device(&self, pid: u32, device: Device) -> Result<(), Unanswering> {
+    pub(super) fn check_device(
+        &self,
+        tables: &ProcessTables,
+        device: Device,
+    ) -> Result<(), Unanswering> {
         let mut decision = Err(Unanswering::Unknown);
         if self.memory.is_some_and(|(memory, _)| memory == device) {
             return Ok(());
         }
-        for table in self.tables(pid) {
+        for table in &tables.0 {
             let table = table.lock().unwrap_or_else(PoisonError::into_inner);
             match table.by_device.get(&device) {
                 Some(Ok(())) => return Ok(()),
@@ -161,33 +169,38 @@ impl Mounts {
     }
 
     /// Decides whether a file that is open with `O_PATH` may be read.
-    pub(super) fn check_mount(&self, pid: u32, handle: &File) -> Result<(), Unanswering> {
+    pub(super) fn check_mount(
+        &self,
+        tables: &ProcessTables,
+        handle: &File,
+    ) -> Result<(), Unanswering> {
         let mount = fdinfo_number(handle, MOUNT_ID).inspect_err(|error| self.note_shortage(error));
         let mount = mount.ok().flatten().ok_or(Unanswering::Unknown)?;
         if self.memory.is_some_and(|(_, memory)| memory == mount) {
             return Ok(());
         }
         let mut device = None;
-        for table in self.tables(pid) {
+        for table in &tables.0 {
             let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
             table.refresh(self);
             device = device.or(table.by_mount.get(&mount).copied());
         }
-        self.check_device(pid, device.ok_or(Unanswering::Unknown)?)
+        self.check_device(tables, device.ok_or(Unanswering::Unknown)?)
     }
 
     /// Returns true if a file system is mounted that is asked even about a file that is opened with
     /// `O_PATH` through a link in `/proc` (`d_weak_revalidate`).
-    pub(super) fn may_revalidate(&self, pid: u32) -> bool {
+    pub(super) fn may_revalidate(&self, tables: &ProcessTables) -> bool {
         let asks = |kind: &String| kind.starts_with("nfs") || kind == "9p";
-        self.tables(pid).any(|table| {
+        tables.0.iter().any(|table| {
             let table = table.lock().unwrap_or_else(PoisonError::into_inner);
             table.by_device.values().any(|decision| decision.as_ref().is_err_and(asks))
         })
     }
 
-    fn tables(&self, pid: u32) -> impl Iterator<Item = SharedTable> {
-        self.own.iter().cloned().chain(self.table_of(pid))
+    /// Returns the mount tables in which the files of a process are looked up.
+    pub(super) fn tables(&self, pid: u32) -> ProcessTables {
+        ProcessTables(self.own.iter().cloned().chain(self.table_of(pid)).collect())
     }
 
     /// Returns the mount table of a process; `None` if it cannot be read.
@@ -356,14 +369,14 @@ mod tests {
     #[test]
     fn own_files_and_memfds_are_read_but_not_unknown_devices() {
         let mounts = Mounts::new();
-        let own = std::process::id();
+        let own = mounts.tables(std::process::id());
         let exe = File::open("/proc/self/exe").unwrap();
-        assert_eq!(mounts.check_mount(own, &exe), Ok(()));
+        assert_eq!(mounts.check_mount(&own, &exe), Ok(()));
         let memfd = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        assert_eq!(mounts.check_mount(own, &File::from(memfd)), Ok(()));
+        assert_eq!(mounts.check_mount(&own, &File::from(memfd)), Ok(()));
         let (device, _) = mounts.memory.unwrap();
-        assert_eq!(mounts.check_device(own, device), Ok(()));
-        assert_eq!(mounts.check_device(own, (0, 1 << 19)), Err(Unanswering::Unknown));
-        assert_eq!(mounts.check_device(own, (259, 1 << 19)), Ok(()), "a disk");
+        assert_eq!(mounts.check_device(&own, device), Ok(()));
+        assert_eq!(mounts.check_device(&own, (0, 1 << 19)), Err(Unanswering::Unknown));
+        assert_eq!(mounts.check_device(&own, (259, 1 << 19)), Ok(()), "a disk");
     }
 }

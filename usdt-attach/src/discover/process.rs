@@ -2,7 +2,7 @@
 
 use super::ObjectId;
 use super::kernel_inode::mapped_ids;
-use super::mounts::{Mounts, Unanswering, parse_device};
+use super::mounts::{Mounts, ProcessTables, Unanswering, parse_device};
 use super::object::Object;
 use super::process_state;
 use crate::error::{Error, ErrorKind, Result};
@@ -255,12 +255,13 @@ pub(super) enum Opened {
 /// inode shows whether that is still the same file.
 pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     let Some(device) = parse_device(&mapping.device) else { return Opened::Nothing };
-    if let Err(reason) = mounts.check_device(pid, device) {
+    let tables = &mounts.tables(pid);
+    if let Err(reason) = mounts.check_device(tables, device) {
         return skipped(reason, &mapping.name, mounts);
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
-        Ok(handle) => open_handle(pid, &handle, &mapping.name, mounts),
+        Ok(handle) => open_handle(tables, &handle, &mapping.name, mounts),
         Err(error) => {
             let error = Error::open(&mapping.name, error);
             // The file is not missing: it can be opened when there are descriptors again.
@@ -279,7 +280,7 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     ];
     for handle in others.into_iter().flatten() {
         // A file of another name is not asked for its inode if its file system may not answer.
-        match open_handle(pid, &handle, &mapping.name, mounts) {
+        match open_handle(tables, &handle, &mapping.name, mounts) {
             Opened::Object(Ok(object)) if object.number == mapping.inode => {
                 return Opened::Object(Ok(object));
             }
@@ -302,17 +303,18 @@ fn skipped(reason: Unanswering, name: &Path, mounts: &Mounts) -> Opened {
 
 /// Opens the executable of a process, whose device is not known.
 fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
-    if mounts.may_revalidate(pid) {
+    let tables = &mounts.tables(pid);
+    if mounts.may_revalidate(tables) {
         return Opened::Skipped(Unanswering::Unknown);
     }
     match path_handle(Path::new(&format!("/proc/{pid}/exe"))) {
-        Ok(handle) => open_handle(pid, &handle, name, mounts),
+        Ok(handle) => open_handle(tables, &handle, name, mounts),
         Err(_) => Opened::Nothing,
     }
 }
 
-fn open_handle(pid: u32, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
-    if let Err(reason) = mounts.check_mount(pid, handle) {
+fn open_handle(tables: &ProcessTables, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
+    if let Err(reason) = mounts.check_mount(tables, handle) {
         return skipped(reason, name, mounts);
     }
     // A device, such as a mapped graphics card.

@@ -119,6 +119,8 @@ fn program() -> Option<&'static OwnedFd> {
 /// Returns the program: it writes a record for each mapping of a file.
 fn code() -> Result<Option<Vec<Insn>>, JumpError> {
     let fields = || {
+        // Before Linux 6.1, the iterator cannot be limited to a process.
+        btf::field_offsets("bpf_iter_aux_info", ["task"])?;
         let [start, file, mm] =
             btf::field_offsets("vm_area_struct", ["vm_start", "vm_file", "vm_mm"])?;
         let [inode] = btf::field_offsets("file", ["f_inode"])?;

@@ -258,7 +258,8 @@ impl TracerBuilder {
 
     fn start(self) -> Result<(EventLoop, Option<Child>)> {
         let target = self.required_target()?.clone();
-        let Prepared { plan, options, warnings, resolved } = self.prepare(target.resolve()?)?;
+        let Prepared { plan, options, warnings, resolved } =
+            self.prepare(target.resolve_selected(&self.globs)?)?;
         let backend = match &self.backend {
             Some(backend) => Arc::clone(backend),
             None => BackendKind::Embedded.backend(Mechanism::Auto)?,

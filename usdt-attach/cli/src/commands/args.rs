@@ -152,7 +152,10 @@ impl HitArgs {
             uprobe_warmup::start();
         }
         let progress = Progress::start("scanning for probes");
-        let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let resolved = match self.dry_run {
+            true => target.scan()?,
+            false => target.resolve_selected(globs)?,
+        };
         let pids = resolved.pids();
         let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;

@@ -197,9 +197,9 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let ResolvedTarget { objects: mut found, processes, child, warnings } =
-            self.target.resolve()?;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
+        let ResolvedTarget { objects: mut found, processes, child, warnings } =
+            self.target.resolve_selected(&globs)?;
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
         warn(warnings);
