@@ -77,7 +77,7 @@ fn commands_give_up_unneeded_privileges() {
         (&["trace", "--json", "--stack"], ATTACHING | old),
         (&["count", "--json"], ATTACHING | old),
         (&["hist", "--json", "e2e:hit", "n"], ATTACHING | old),
-        (&["latency", "--json", "e2e:hit", "e2e:hit2"], ATTACHING | old),
+        (&["latency", "--json", "--require-match", "e2e:hit", "e2e:hit2"], ATTACHING | old),
         (&["record", "-o", file.to_str().unwrap()], ATTACHING | FILES | old),
         (&["export", "--prometheus", &listen], ATTACHING | NET_BIND_SERVICE | old),
         (&["cost", "--json", "--duration", "1s"], ATTACHING | SYS_ADMIN | old),
@@ -133,7 +133,7 @@ fn go_gives_up_bpf_after_attaching() {
 }
 
 /// A command that is traced may be setuid or need its capabilities: it gets what a shell would give
-/// it. The tracer itself keeps only what it needs to read processes and to end the command.
+/// it. The tracer itself keeps only what it needs to attach to libraries and to end the command.
 #[test]
 fn traced_commands_keep_their_privileges() {
     if !have(&[Need::Bpf]) {
@@ -153,7 +153,7 @@ fn traced_commands_keep_their_privileges() {
             .args(["trace", "--json", "e2e:hit", "--", app.as_str(), "-per", "5", "-exec"])
             .arg(&script),
     );
-    wait_for_privileges("trace -- CMD", &tracer, PROCESSES | KILL);
+    wait_for_privileges("trace -- CMD", &tracer, ATTACHING | KILL);
     let content = || std::fs::read_to_string(&status).unwrap_or_default();
     wait_for("the command", || content().contains("NoNewPrivs:"));
     let own = privileges(&std::fs::read_to_string("/proc/self/status").unwrap());

@@ -1,0 +1,408 @@
+//! Probes of libraries: linked ones, and those that a target loads while it is traced.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+use usdt_e2e::{
+    Need, Process, attach, command, events_and_summary, free_port, have, root, stdout, text, tools,
+    wait_for,
+};
+
+/// Within this time, a tracer has attached to a library that was loaded.
+const CONTRACT: Duration = Duration::from_millis(500);
+
+/// The programs and libraries of `tests/c/libraries`, in a folder of the test.
+pub(crate) struct Programs {
+    folder: tempfile::TempDir,
+}
+
+impl Programs {
+    pub(crate) fn build() -> Programs {
+        let folder = tempfile::tempdir().unwrap();
+        let source = |name: &str| root().join("tests/c/libraries").join(name);
+        let place = |name: &str| folder.path().join(name);
+        let cc = |source: PathBuf, flags: &[&str], out: &str| {
+            let mut cc = command("cc");
+            cc.args(["-O2", "-o"]).arg(place(out)).arg(source).args(flags);
+            stdout(cc.current_dir(folder.path()));
+        };
+        for name in ["plug", "starting"] {
+            let library = format!("lib{name}.so");
+            cc(source(&format!("{name}.c")), &["-shared", "-fPIC"], &library);
+        }
+        cc(source("linked.c"), &["-L.", "-lplug", "-Wl,-rpath,$ORIGIN"], "linked");
+        cc(source("host.c"), &["-ldl"], "host");
+        Programs { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn str(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// A running `host`.
+pub(crate) struct Host {
+    pub(crate) process: Process,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Host {
+    pub(crate) fn start(program: &Path) -> Host {
+        Host::spawn(&mut Command::new(program))
+    }
+
+    fn spawn(command: &mut Command) -> Host {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let input = process.0.stdin.take().unwrap();
+        let output = BufReader::new(process.0.stdout.take().unwrap());
+        let mut host = Host { process, input, output };
+        host.tell("tick 0");
+        host
+    }
+
+    /// Sends a command and waits until it is done.
+    pub(crate) fn tell(&mut self, command: &str) {
+        writeln!(self.input, "{command}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n", "{command}");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// Returns the back ends that this machine has.
+pub(crate) fn backends() -> Vec<&'static str> {
+    let mut all = vec!["embedded"];
+    all.extend(have(&[Need::Bcc]).then_some("bcc"));
+    all
+}
+
+fn start(args: &[&str]) -> Process {
+    Process::start(command(tools().join("usdt-attach")).args(args))
+}
+
+/// Waits until a tracer has attached to its target or waits for probes of it.
+fn wait_until_following(tracer: &Process) {
+    wait_for("the tracer", || tracer.bpf_link_count() >= 2);
+}
+
+fn count(events: &[serde_json::Value], provider: &str) -> usize {
+    events.iter().filter(|event| event["provider"] == provider).count()
+}
+
+/// Returns the hits of a row of `count --json`.
+fn row(rows: &[serde_json::Value], provider: &str, probe: &str) -> u64 {
+    let found = rows.iter().filter(|row| row["provider"] == provider && row["probe"] == probe);
+    found.map(|row| row["count"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn traces_linked_libraries_of_a_command_from_their_first_instruction() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let linked = programs.str("linked");
+    for backend in backends() {
+        let out = attach(&["trace", "--json", "--backend", backend, "--", &linked]);
+        let (events, summary) = events_and_summary(&text(&out.stdout));
+        assert_eq!((count(&events, "linked"), count(&events, "plug")), (2, 20), "{backend}");
+        assert_eq!(summary["hits"], 22, "{}", text(&out.stderr));
+        let out = attach(&["count", "--json", "--backend", backend, "plug:hit", "--", &linked]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let (rows, _) = events_and_summary(&text(&out.stdout));
+        assert_eq!(row(&rows, "plug", "hit"), 20, "{backend}: {rows:?}");
+    }
+}
+
+#[test]
+fn loses_no_hit_of_a_library_that_a_command_loads() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let (host, plug, starting) =
+        (programs.str("host"), programs.str("libplug.so"), programs.str("libstarting.so"));
+    let out = attach(&["count", "--json", "plug:hit", "--", &host, &plug, "50"]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    assert_eq!(row(&rows, "plug", "hit"), 50, "{}", text(&out.stderr));
+    // `env` executes the program, which has a library that fires before `main`.
+    let preload = format!("LD_PRELOAD={starting}");
+    let linked = programs.str("linked");
+    let out = attach(&["count", "--json", "--", "env", &preload, &linked]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    let counts = [("starting", "up"), ("linked", "start"), ("plug", "hit")]
+        .map(|(provider, probe)| row(&rows, provider, probe));
+    assert_eq!(counts, [3, 1, 20], "{}", text(&out.stderr));
+    let script = programs.path("script");
+    std::fs::write(&script, format!("#!/bin/sh\nexec {linked}\n")).unwrap();
+    stdout(Command::new("chmod").arg("755").arg(&script));
+    let out = attach(&["count", "--json", "plug:*", "--", script.to_str().unwrap()]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    assert_eq!(row(&rows, "plug", "hit"), 20, "{}", text(&out.stderr));
+}
+
+/// A command that is being stopped and continued must neither stay stopped nor be stopped for its
+/// parent to see once the tracer has ended.
+#[test]
+fn a_command_is_not_left_stopped() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let host = programs.str("host");
+    let script = format!("while :; do {host} {} 1; done", programs.str("libplug.so"));
+    let out = attach(&["count", "--json", "--duration", "700ms", "--", "sh", "-c", &script]);
+    // Nothing was attached to if only children had the probe.
+    assert!(matches!(out.status.code(), Some(0 | 2)), "{}", text(&out.stderr));
+}
+
+#[test]
+fn attaches_to_a_loaded_library_within_half_a_second() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let plug = programs.str("libplug.so");
+    for backend in backends() {
+        for how in ["load", "namespace", "memory"] {
+            let mut host = Host::start(&programs.path("host"));
+            let pid = host.pid().to_string();
+            let tracer = start(&["count", "-p", &pid, "--json", "--backend", backend, "plug:hit"]);
+            wait_until_following(&tracer);
+            let links = tracer.bpf_link_count();
+            host.tell(&format!("{how} {plug}"));
+            if backend == "bcc" {
+                // Compiling C takes longer than the contract on a slow machine.
+                wait_for("the library", || tracer.bpf_link_count() > links);
+            } else {
+                std::thread::sleep(CONTRACT);
+            }
+            host.tell("fire 40");
+            drop(host);
+            let (status, out, errors) = tracer.finish();
+            assert!(status.success(), "{errors}");
+            let (rows, _) = events_and_summary(&out);
+            assert_eq!(row(&rows, "plug", "hit"), 40, "{how} with {backend}: {errors}");
+            assert!(errors.contains("no probe matches `plug:hit` yet"), "{errors}");
+            assert!(errors.contains("hits before that are missed"), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn attaches_to_a_library_that_replaces_a_loaded_one() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let (plug, new) = (programs.str("libplug.so"), programs.str("new.so"));
+    let mut host = Host::start(&programs.path("host"));
+    host.tell(&format!("load {plug}"));
+    let tracer = start(&["count", "-p", &host.pid().to_string(), "--json", "plug:hit"]);
+    wait_until_following(&tracer);
+    host.tell("fire 5");
+    // As an upgrade does: a new file with the same name.
+    stdout(Command::new("cp").args([&plug, &new]));
+    std::fs::rename(&new, &plug).unwrap();
+    host.tell("unload");
+    host.tell(&format!("load {plug}"));
+    std::thread::sleep(CONTRACT);
+    host.tell("fire 7");
+    drop(host);
+    let (_, out, errors) = tracer.finish();
+    let (rows, _) = events_and_summary(&out);
+    assert_eq!(row(&rows, "plug", "hit"), 12, "{errors}");
+}
+
+#[test]
+fn follows_libraries_of_a_host() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let mut host = Host::start(&programs.path("host"));
+    let tracer = start(&["count", "--all", "--json", "--by", "pid", "plug:hit"]);
+    wait_until_following(&tracer);
+    // The first poll of the whole host comes after attaching.
+    std::thread::sleep(CONTRACT);
+    host.tell(&format!("load {}", programs.str("libplug.so")));
+    std::thread::sleep(CONTRACT);
+    host.tell("fire 30");
+    let (_, out, errors) = tracer.interrupt();
+    let (mut rows, _) = events_and_summary(&out);
+    rows.retain(|row| row["labels"]["pid"] == host.pid());
+    assert_eq!(row(&rows, "plug", "hit"), 30, "{out}{errors}");
+}
+
+/// Other programs that map a library of the executable are not traced, and processes of it that
+/// start or fork later are.
+#[test]
+fn limits_libraries_to_processes_of_the_executable() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let (plug, other) = (programs.str("libplug.so"), programs.path("other"));
+    stdout(Command::new("cp").arg(programs.path("host")).arg(&other));
+    for backend in backends() {
+        let mut hosts = [Host::start(&programs.path("host")), Host::start(&other)];
+        hosts.iter_mut().for_each(|host| host.tell(&format!("load {plug}")));
+        let exe = programs.str("host");
+        let tracer = start(&[
+            "count",
+            "--exe",
+            &exe,
+            "--json",
+            "--backend",
+            backend,
+            "--by",
+            "pid",
+            "plug:hit",
+        ]);
+        wait_for("the library", || tracer.bpf_link_count() >= 3);
+        std::thread::sleep(CONTRACT);
+        let mut later = Host::start(&programs.path("host"));
+        later.tell(&format!("load {plug}"));
+        for host in hosts.iter_mut().chain([&mut later]) {
+            host.tell("fire 11");
+        }
+        later.tell("fork 4");
+        let (_, out, errors) = tracer.interrupt();
+        let (rows, summary) = events_and_summary(&out);
+        assert_eq!(row(&rows, "plug", "hit"), 26, "{backend}: {out}{errors}");
+        assert_eq!(summary["hits"], 26, "{backend}");
+        let is_traced = |pid: u32| rows.iter().any(|row| row["labels"]["pid"] == pid);
+        assert_eq!(hosts.each_ref().map(|host| is_traced(host.pid())), [true, false], "{out}");
+    }
+}
+
+#[test]
+fn waits_for_probes_unless_the_target_cannot_get_them() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let host = Host::start(&programs.path("host"));
+    let (pid, exe) = (host.pid().to_string(), programs.str("host"));
+    let run = |args: &[&str]| {
+        let out = attach(&[&["count"], args, &["no:such"]].concat());
+        (out.status.code(), text(&out.stderr))
+    };
+    let never = "error: no probe matched `no:such` until the end\n";
+    for target in [&["-p", &pid][..], &["--exe", &exe], &["--all"]] {
+        let (code, errors) = run(&[target, &["--duration", "100ms"]].concat());
+        assert_eq!(code, Some(2), "{errors}");
+        assert!(errors.contains("no probe matches `no:such` yet; waiting"), "{errors}");
+        assert!(errors.ends_with(never), "{errors}");
+        let (code, errors) = run(&[target, &["--require-match"]].concat());
+        assert_eq!(code, Some(2), "{errors}");
+        assert!(errors.contains("error: no probe matches `no:such`; the target"), "{errors}");
+    }
+    drop(host);
+    let (code, errors) = run(&["--exe", &exe]);
+    assert_eq!((code, errors.contains("waiting")), (Some(2), false), "{errors}");
+    // A part of the globs is enough.
+    let out = attach(&["count", "no:such", "linked:*", "--", &programs.str("linked")]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("warning: no probe matched `no:such` until the end"));
+    let out = attach(&["trace", "--", "true"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).ends_with("error: the target had no probes until the end\n"));
+}
+
+/// The start and the end of a latency can be in libraries that are loaded later.
+#[test]
+fn waits_for_the_probes_of_a_latency() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let out =
+        attach(&["latency", "--json", "linked:start", "plug:hit", "--", &programs.str("linked")]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    assert_eq!(rows.len(), 1, "{}", text(&out.stderr));
+    assert_eq!((&rows[0]["count"], &rows[0]["unit"]), (&1.into(), &"ns".into()), "{rows:?}");
+}
+
+#[test]
+fn exports_probes_of_libraries() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let mut host = Host::start(&programs.path("host"));
+    let port = free_port();
+    let exporter = start(&[
+        "export",
+        "-p",
+        &host.pid().to_string(),
+        "--prometheus",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    let page = || crate::export::get(port, "/metrics");
+    wait_for("the endpoint", || !page().is_empty());
+    host.tell(&format!("load {}", programs.str("libplug.so")));
+    std::thread::sleep(CONTRACT);
+    host.tell("fire 9");
+    let hits = || crate::export::metric(&page(), "usdt_plug_hit_total").values().sum::<f64>();
+    wait_for("the hits", || hits() == 9.0);
+    let (status, _, errors) = exporter.interrupt();
+    assert!(status.success(), "{errors}");
+    let linked = programs.str("linked");
+    let address = format!("127.0.0.1:{}", free_port());
+    let out = attach(&["export", "--prometheus", &address, "--", &linked]);
+    assert!(text(&out.stderr).contains("22 hits: 22 delivered"), "{}", text(&out.stderr));
+    let out = attach(&["export", "--prometheus", &address, "no:such", "--", &linked]);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+}
+
+/// C++ exceptions are probes of libstdc++, which every C++ program links.
+#[test]
+fn counts_exceptions_of_a_command() {
+    if !have(&[Need::Bpf, Need::Program("g++")]) {
+        return;
+    }
+    const SOURCE: &str = "#include <stdexcept>\nint main() {\n\
+         for (int i = 0; i < 300; i++) try { throw std::runtime_error(\"x\"); } catch (std::exception &) {}\n}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (source, app) = (folder.path().join("throws.cc"), folder.path().join("throws"));
+    std::fs::write(&source, SOURCE).unwrap();
+    stdout(command("g++").arg("-o").arg(&app).arg(&source));
+    let libraries = stdout(Command::new("ldd").arg(&app));
+    let library = libraries.lines().find_map(|line| line.split("libstdc++.so.6 => ").nth(1));
+    let library = library.unwrap().split(' ').next().unwrap();
+    if usdt_e2e::list_probes(Path::new(library)).is_empty() {
+        return;
+    }
+    let out = attach(&["count", "--json", "libstdcxx:*", "--", app.to_str().unwrap()]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    let counts = ["throw", "catch"].map(|probe| row(&rows, "libstdcxx", probe));
+    assert_eq!(counts, [300, 300], "{}", text(&out.stderr));
+}
+
+#[test]
+fn traces_an_extension_that_python_loads() {
+    let python = "/usr/bin/python3";
+    if !have(&[Need::Bpf, Need::Program("cc"), Need::File(python)]) {
+        return;
+    }
+    let programs = Programs::build();
+    let code = format!(
+        "import ctypes\nplug = ctypes.CDLL({:?}).plug\nfor n in range(25): plug(n)",
+        programs.str("libplug.so")
+    );
+    let out = attach(&["count", "--json", "plug:hit", "--", python, "-c", &code]);
+    let (rows, _) = events_and_summary(&text(&out.stdout));
+    assert_eq!(row(&rows, "plug", "hit"), 25, "{}", text(&out.stderr));
+}
