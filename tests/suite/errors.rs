@@ -122,12 +122,24 @@ fn rejects_a_glob_without_match() {
         message,
         "error: no probe matches `e2e:nosuch*`; the target has e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
     );
-    let (code, message) = outcome(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
+    let (code, message) = outcome(
+        &attach(&["trace", "--require-match", "nosuch:*", "--", app.as_str()]),
+        &app.folder,
+    );
     assert_eq!(
         (code, message.starts_with("error: no probe matches `nosuch:*`; the target has e2e:hit")),
         (Some(2), true)
     );
     let (code, message) = outcome(&attach(&["trace", "--", "true"]), &app.folder);
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            Some(2),
+            "true has no probes yet; waiting for files that have\nerror: the target had no probes until the end\n"
+        )
+    );
+    let (code, message) =
+        outcome(&attach(&["trace", "--require-match", "--", "true"]), &app.folder);
     assert_eq!((code, message.as_str()), (Some(2), "error: true has no probes\n"));
 }
 

@@ -127,13 +127,37 @@ fn exports_from_130_programs_with_few_descriptors() {
     let exporter = Process::start(&mut limited(1024, 1024, &args));
     wait_for("the endpoint", || get(port, "/metrics").contains("usdt_"));
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", exporter.pid())).unwrap().count();
-    assert!(descriptors < 130 * 6 + 40, "{descriptors}");
+    assert!(descriptors < 130 * 6 + 60, "{descriptors}");
     let (status, _, errors) = Process::start(&mut command(&app)).finish();
     assert!(status.success(), "{errors}");
     wait_for("the hits", || counts(port, "distinct") >= 5.0);
     let (_, _, messages) = exporter.interrupt();
     assert!(messages.contains("attached to 262 sites"), "{messages}");
     assert!(!messages.contains("trying again"), "{messages}");
+}
+
+/// Files without a selected probe do not keep the others from being attached to.
+#[test]
+fn exports_a_program_that_comes_after_300_others() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let (other, app) = (build(folder.path(), "many"), build(folder.path(), "single"));
+    // Files are sorted by path.
+    let last = folder.path().join("zzz");
+    stdout(Command::new("cp").arg(&app).arg(&last));
+    let hog = start_hog(&other, folder.path(), 300);
+    let victim = Process::start(&mut command(&last));
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = ["export", "--all", "--require-match", "--prometheus", &address, "single:*"];
+    let exporter = Process::start(&mut limited(1024, 1024, &args));
+    let (status, _, errors) = victim.finish();
+    assert!(status.success(), "{errors}");
+    let (_, _, messages) = exporter.interrupt();
+    assert!(messages.contains("5 hits: 5 delivered"), "{messages}");
+    drop(hog);
 }
 
 /// Files whose probes are not selected take no descriptor for long, however many there are.

@@ -37,7 +37,7 @@ const CAPACITY: usize = BUFFER as usize / 16 - 1;
 /// The number of processes that can be named one by one.
 const MAX_PROCESSES: u32 = 1 << 16;
 /// The number of links. Any user can start programs with linkers of their own.
-const MAX_LINKS: usize = 64;
+const MAX_LINKS: usize = 32;
 
 /// A source of the ids of processes whose dynamic linker maps libraries.
 #[derive(Debug)]

@@ -57,6 +57,9 @@ impl Attacher {
             tries -= 1;
             let alive =
                 processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
+            if alive.as_ref().is_some_and(Vec::is_empty) {
+                return Err(AttachError::Gone);
+            }
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
             let executables = executables.clone();
             let Limits { remaining: limit, buffer } = limits;
@@ -122,6 +125,8 @@ enum AttachError {
     Unplanned(Error),
     /// The kernel rejects the plan, which it may accept later.
     Rejected(Error),
+    /// The processes to trace have ended.
+    Gone,
 }
 
 /// A target that is followed, and how to attach to its new objects.
@@ -324,6 +329,7 @@ impl Batch<'_> {
                 }
                 None
             }
+            Err(AttachError::Gone) => None,
             Err(error) => match objects {
                 [] => None,
                 [object] => self.fail(object, error),
@@ -356,6 +362,7 @@ impl Batch<'_> {
                 let message = format!("trying again to attach to {path}: {error:#}");
                 (is_first.then_some(message), error)
             }
+            AttachError::Gone => return None,
         };
         self.failures
             .extend(message.map(|message| Warning::new(WarningKind::SkippedObject, message)));

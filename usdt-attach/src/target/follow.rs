@@ -363,7 +363,7 @@ impl Follower {
             // Any process may be among those that are missing.
             self.is_caught_up = false;
         }
-        self.warn_of_children(&reported)?;
+        let executed = if self.children.is_some() { reported.clone() } else { Vec::new() };
         let (mapped, is_complete) = self.mapped.take()?;
         self.is_caught_up &= is_complete;
         reported.extend(mapped);
@@ -390,6 +390,7 @@ impl Follower {
             }
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
+        self.warn_of_children(&executed, rescan_is_due)?;
         self.warn_of_skipped(skipped);
         self.has_rescanned |= rescan_is_due;
         let is_complete = covers_all && !has_more && result.is_ok();

@@ -16,6 +16,7 @@ pub use process_handle::ProcessHandle;
 
 use crate::discover::kernel_inode;
 use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
+use crate::discover::select::Glob;
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ProcessTree;
@@ -153,10 +154,20 @@ impl Target {
     /// Fails when a file or process does not exist or cannot be read, and when the process of a
     /// command cannot be created.
     pub fn resolve(&self) -> Result<ResolvedTarget> {
+        self.resolve_selected(&[])
+    }
+
+    /// As [`Target::resolve`]. If there are more files than descriptors for them, those with a probe
+    /// that one of the globs matches come first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::resolve`].
+    pub fn resolve_selected(&self, globs: &[String]) -> Result<ResolvedTarget> {
         let Target::Command(command) = self else {
             let mut resolved = self.scan()?;
             if matches!(self, Target::Cgroup(_) | Target::Host) {
-                resolved.leave_descriptors();
+                resolved.leave_descriptors(globs);
             }
             let processes = resolved.processes.iter().flatten();
             resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
@@ -305,10 +316,12 @@ impl ResolvedTarget {
 
     /// Closes objects beyond a quarter of the limit on open files: each needs more descriptors to be
     /// attached to. Followers find the others again when some of these are attached to.
-    fn leave_descriptors(&mut self) {
+    /// Those with a selected probe are closed last.
+    fn leave_descriptors(&mut self, globs: &[String]) {
         let max = max_objects();
         let closed = self.objects.len().saturating_sub(max);
         if closed > 0 {
+            put_selected_first(&mut self.objects, globs);
             self.objects.truncate(max);
             let message = format!(
                 "{closed} files are attached to later: the limit on open files is low; raise the hard limit, with `ulimit -Hn` or LimitNOFILE= of the unit"
@@ -330,6 +343,15 @@ fn check_children_namespace() -> Result<()> {
         "a command would run in another PID namespace than this process, which cannot follow it there",
     )
     .with_hint("start this program in that namespace, as `unshare --pid --fork` does"))
+}
+
+/// Puts the objects with a probe that one of the globs matches before the others.
+fn put_selected_first(objects: &mut [ScannedObject], globs: &[String]) {
+    let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
+    let is_selected = |object: &ScannedObject| {
+        object.probes.iter().any(|probe| globs.iter().any(|glob| glob.matches(probe)))
+    };
+    objects.sort_by_cached_key(|object| !is_selected(object));
 }
 
 /// The executable, the name and the arguments of a command.

@@ -272,7 +272,7 @@ impl TracerBuilder {
 
     fn start(self) -> Result<(EventLoop, Option<Child>)> {
         let target = self.required_target()?.clone();
-        let mut resolved = target.resolve()?;
+        let mut resolved = target.resolve_selected(&self.globs)?;
         match (self.children, &target) {
             (Some(true), _) => resolved.follow_children()?,
             (None, Target::Command(_)) => resolved.try_follow_children(),

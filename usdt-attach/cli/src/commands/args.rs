@@ -161,7 +161,10 @@ impl HitArgs {
             uprobe_warmup::start();
         }
         let progress = Progress::start("scanning for probes");
-        let mut resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let mut resolved = match self.dry_run {
+            true => target.scan()?,
+            false => target.resolve_selected(globs)?,
+        };
         if !self.dry_run {
             args.follow_children(&mut resolved)?;
         }

@@ -200,12 +200,12 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let mut resolved = self.target.resolve()?;
+        let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
+        let mut resolved = self.target.resolve_selected(&globs)?;
         if let Some(args) = self.target_args {
             args.follow_children(&mut resolved)?;
         }
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
-        let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
         warn(warnings);

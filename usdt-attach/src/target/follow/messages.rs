@@ -4,7 +4,6 @@ use super::Follower;
 use crate::discover::{Linker, ScannedObject};
 use crate::error::{Result, Warning, WarningKind};
 use stapsdt::escape::Escaped;
-use std::time::Instant;
 
 impl Follower {
     /// Returns a message if the process in which an object was found may have hit its probes before
@@ -29,22 +28,22 @@ impl Follower {
         })
     }
 
-    /// Warns once of children that ended before their programs were read, and once of those that are
-    /// too many. `reported` are processes of the tree that called `exec`.
-    pub(super) fn warn_of_children(&mut self, reported: &[u32]) -> Result<()> {
+    /// Warns once of children that have ended already, so that their programs may not have been read,
+    /// and once of those that are too many. `executed` are processes of the tree that called `exec` and
+    /// were scanned since.
+    pub(super) fn warn_of_children(&mut self, executed: &[u32], rescan_is_due: bool) -> Result<()> {
         let Some(children) = &self.children else { return Ok(()) };
-        if !self.warned_of_short && !reported.is_empty() {
+        if !self.warned_of_short && !executed.is_empty() {
             let running = children.processes()?;
-            if let Some(pid) = reported.iter().find(|pid| !running.contains(pid)) {
+            if let Some(pid) = executed.iter().find(|pid| !running.contains(pid)) {
                 self.warned_of_short = true;
                 let message = format!(
-                    "process {pid} ended before the program that it executed was read; hits of such short programs may be missed"
+                    "process {pid} ended just after it had executed its program; hits of such short programs may be missed"
                 );
                 self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
             }
         }
-        let is_due = Instant::now() >= self.next_rescan;
-        if is_due && !self.warned_of_lost && children.forks()?.lost > 0 {
+        if rescan_is_due && !self.warned_of_lost && children.forks()?.lost > 0 {
             self.warned_of_lost = true;
             let message = "too many processes run at a time, so that some children are not traced";
             self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
