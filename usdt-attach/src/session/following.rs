@@ -45,7 +45,7 @@ impl Attacher {
         &self,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
-        executables: Option<Vec<u64>>,
+        executables: Option<&[u64]>,
         limits: Limits,
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
@@ -61,7 +61,7 @@ impl Attacher {
                 return Err(AttachError::Gone);
             }
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
-            let executables = executables.clone();
+            let executables = executables.map(<[u64]>::to_vec);
             let Limits { remaining: limit, buffer } = limits;
             let options = Options { limit, buffer, pids, executables, ..self.options.clone() };
             let (plan, plan_warnings) =
@@ -298,7 +298,7 @@ impl Batch<'_> {
     /// object does not keep the others from being attached to. Returns the error if there are no
     /// descriptors left.
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
-        let Some(first) = objects.first() else { return None };
+        let first = objects.first()?;
         let Following { follower, attacher, processes, unmatched, .. } = &mut *self.following;
         let executables = follower.executables(first.object.id);
         let limits = Limits {
@@ -306,6 +306,7 @@ impl Batch<'_> {
             buffer: buffer_size(attacher.options.buffer, self.used_buffer),
         };
         let processes = processes.as_deref();
+        let executables = executables.as_deref();
         match attacher.attach(objects, processes, executables, limits, self.warnings) {
             Ok(mut session) => {
                 if session.fd().is_some() {
