@@ -12,7 +12,7 @@ use crate::uapi;
 /// Go modules with packages that `go generate` writes. Modules with dependencies are separate, so
 /// that the others have none.
 pub(crate) const MODULES: &[&str] =
-    &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
+    &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go", "tests/go/unmodified"];
 
 /// A part that can be regenerated alone.
 type Part = (&'static str, fn() -> Outcome);
