@@ -13,8 +13,14 @@ use crate::uapi;
 
 /// Go modules with packages that `go generate` writes. Modules with dependencies are separate, so
 /// that the others have none.
-pub(crate) const MODULES: &[&str] =
-    &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", LIBRARIES, "tests/go"];
+pub(crate) const MODULES: &[&str] = &[
+    "go-stubs",
+    "go-stubs/usdtotel",
+    "go-stubs/usdtgrpc",
+    LIBRARIES,
+    "tests/go",
+    "tests/go/unmodified",
+];
 
 /// The module with the packages for libraries of others.
 pub(crate) const LIBRARIES: &str = "go-stubs/libraries";

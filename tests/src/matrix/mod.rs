@@ -37,11 +37,12 @@ pub fn run(words: &[String]) -> Result<(), String> {
             }
         }
     }
-    let failed = crate::unmodified::run(words);
-    if let Some(failed) = failed.as_ref().filter(|failed| !failed.is_empty()) {
+    let unmodified = [crate::unmodified::run(words), crate::debian::run(words)];
+    let failed = unmodified.iter().flatten().flatten().cloned().collect::<Vec<_>>();
+    if !failed.is_empty() {
         return Err(format!("function entries are wrong: {}", failed.join(", ")));
     }
-    if builds.is_empty() && failed.is_some() {
+    if builds.is_empty() && unmodified.iter().any(Option::is_some) {
         return Ok(());
     }
     if builds.is_empty() {
