@@ -100,8 +100,12 @@ fuzz_target!(|data: &[u8]| {
     let machine = Machine { registers, memory };
     let spec = lossy_string(spec);
     with_memory_limit(|| {
-        let values: Vec<Value> =
-            parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
+        let values: Vec<Value> = parse(&spec, Arch::X86_64)
+            .into_iter()
+            .filter_map(|a| a.value.ok())
+            // Larger values are not numbers of 64 bits.
+            .filter(|value| value.size <= 8)
+            .collect();
         let words: Vec<String> = values.iter().map(|v| v.to_spec(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
         let Ok((plan, _)) = Plan::new(&[sample::selected(probe)], &Options::default()) else {
@@ -134,6 +138,17 @@ fuzz_target!(|data: &[u8]| {
                         }
                         (event::Value::Unsigned(n), Evaluation::Bits(bits)) => {
                             assert_eq!(n, *bits, "{value:?}");
+                        }
+                        (event::Value::Float(n), Evaluation::Bits(bits)) => {
+                            assert!(value.float, "{value:?}");
+                            let expected = match value.size {
+                                4 => f64::from(f32::from_bits(*bits as u32)),
+                                _ => f64::from_bits(*bits),
+                            };
+                            assert!(
+                                n == expected || n.is_nan() && expected.is_nan(),
+                                "{value:?}: {n}, not {expected}"
+                            );
                         }
                         (event::Value::Unreadable, Evaluation::Unreadable) => {}
                         (event::Value::Unreadable, Evaluation::Bits(_)) => {

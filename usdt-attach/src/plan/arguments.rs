@@ -170,7 +170,10 @@ impl Arguments {
 /// so. Only the note knows the size of an operand and whether it is a floating-point number.
 fn check_kind(argument: &mut Argument, probe: &Probe) -> Option<String> {
     let Ok(ResolvedOperand { value, .. }) = &argument.value else { return None };
-    let (size, is_float) = (value.size, value.float && matches!(value.size, 4 | 8));
+    // `%ah` and its like have one byte, even if the note claims a larger size.
+    let is_high_byte = matches!(value.operand, Operand::Register(Register { shift: 8, .. }));
+    let size = if is_high_byte { 1 } else { value.size };
+    let is_float = value.float && matches!(size, 4 | 8);
     let from_note = if is_float { Kind::Float } else { Kind::Int };
     let problem = match (argument.kind, argument.length.clone()) {
         // The definition is not always at hand, and `argN` has no type of its own.

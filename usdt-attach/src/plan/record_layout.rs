@@ -404,8 +404,8 @@ mod tests {
             (kinds, arguments.mismatches)
         };
         assert_eq!(
-            kinds_of("8f@%rax 4f@(%rsp) 8@%rax 2f@%ax", None, &[]),
-            (vec![Kind::Float, Kind::Float, Kind::Int, Kind::Int], vec![])
+            kinds_of("8f@%rax 4f@(%rsp) 8@%rax 2f@%ax 4f@%ah", None, &[]),
+            (vec![Kind::Float, Kind::Float, Kind::Int, Kind::Int, Kind::Int], vec![])
         );
         let (kinds, mismatches) =
             kinds_of("8@%rax -2@%bx 4f@%ecx", None, &["arg0", "arg1", "arg2"]);

@@ -4,11 +4,11 @@
 use crate::output::table::{PreviousRows, Style, table};
 use crate::output::{json, text};
 use crate::run_loop::{Output, OutputError};
-use cli_common::{Color, Text};
+use cli_common::{Color, Text, say};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::Instant;
 use usdt_attach::event::Event;
-use usdt_attach::event::counts::Row;
+use usdt_attach::event::counts::{LabelValue, Row};
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::session::Session;
 use usdt_export::time::unix_nanos;
@@ -100,6 +100,9 @@ impl Output for TerminalOutput {
     fn totals(&mut self, sessions: &[Session], is_last: bool) -> Result<(), OutputError> {
         let Some(table) = &mut self.table else { return Ok(()) };
         let mut rows = Session::merged_rows(sessions)?;
+        if is_last {
+            say_missing_strings(&rows);
+        }
         if self.json {
             rows.truncate(table.max_rows);
             let time_ns = table.repeats.then(unix_nanos);
@@ -113,6 +116,17 @@ impl Output for TerminalOutput {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Says how many hits have `nil` as a label. The kernel has one answer for all of its reasons.
+fn say_missing_strings(rows: &[Row]) {
+    let has_nil = |row: &&Row| row.labels.iter().any(|(_, value)| *value == LabelValue::Nil);
+    let hits: u64 = rows.iter().filter(has_nil).map(|row| row.total.count()).sum();
+    if hits > 0 {
+        say(&format!(
+            "{hits} hits have `nil` for a string: its pointer was null or invalid, or it was not in memory"
+        ));
     }
 }
 
