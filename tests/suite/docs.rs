@@ -92,9 +92,6 @@ fn cookbook_one_liners_work() {
         "20ms",
     ]));
 
-    let failures = format!("while sleep 0.1; do curl -s -o /dev/null {url}/items/none; done");
-    let _failures = Process::start(command("sh").args(["-c", &failures]));
-
     let cookbook = blocks("cookbook.md");
     let one_liners: VecDeque<Block> =
         cookbook.into_iter().filter(|block| block.info == "console").collect();

@@ -189,7 +189,7 @@ fn grpc_calls_are_counted_by_the_name_of_their_code() {
     build.args(["build", "-toolexec=usdt-gen toolexec", "-o"]).arg(&app).arg("./examples/health");
     stdout(build.current_dir(usdt_e2e::root().join("go-stubs/usdtgrpc")));
     let app = app.to_str().unwrap();
-    let out = attach(&["trace", "--json", "grpc:*-end", "--", app]);
+    let out = attach(&["trace", "--json", "grpc:*_end", "--", app]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let lines: Vec<&str> = out_lines(&out.stdout);
     let (events, summary) = events_and_summary(&lines.join("\n"));

@@ -53,6 +53,9 @@ impl Printer<'_> {
         let mut require_name = |spelling: &str, ty: Option<FieldType>| {
             let Some(name) = undeclared_name(spelling) else { return };
             let stars = spelling.matches('*').count();
+            if is_standard(name, stars, spelling.matches('[').count(), ty.as_ref()) {
+                return;
+            }
             let declared = match (stars, &ty) {
                 (0, Some(ty)) => {
                     let ty = element_type(ty, spelling.matches('[').count());
@@ -274,10 +277,26 @@ fn undeclared_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
     let is_word = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    // A model has C's spellings for those of Go, so a Go name is one that the file declared.
-    let is_known = super::type_names::standard(base).is_some()
-        || super::c_types::arithmetic(&[base.to_owned()]).is_some();
+    let is_known = super::c_types::arithmetic(&[base.to_owned()]).is_some();
     (is_word && !is_known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
+}
+
+/// Returns true if a name needs no declaration. A file can declare a standard name as another type.
+/// Spellings of Go are not standard, because a model has those of C, unless the file declares them.
+fn is_standard(name: &str, stars: usize, subscripts: usize, ty: Option<&FieldType>) -> bool {
+    let Some(known) = super::type_names::standard(name) else { return false };
+    let Some(ty) = ty else { return true };
+    match (stars, known) {
+        (0, Type::Int { size, signed }) => {
+            element_type(ty, subscripts) == FieldType::Int { size, signed }
+        }
+        (0, Type::Uintptr) => {
+            element_type(ty, subscripts) == FieldType::Int { size: 8, signed: false }
+        }
+        (0, Type::Pointer) => element_type(ty, subscripts) == FieldType::Pointer,
+        (1, _) => !matches!(ty, FieldType::StructPointer(_) | FieldType::Char),
+        _ => true,
+    }
 }
 
 /// Prints documentation as line comments. A block comment would end at a `*/` inside.

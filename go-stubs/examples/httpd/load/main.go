@@ -46,12 +46,15 @@ func main() {
 	}
 }
 
-// sendRandom sends a random request: mostly reads, some of them of missing items.
+// sendRandom sends a random request: mostly reads, some of them of an item that never exists.
 func sendRandom(client *http.Client, url string, random *rand.Rand) error {
 	path := fmt.Sprintf("%s/items/item-%d", url, random.Intn(10))
 	method, body := http.MethodGet, ""
-	if random.Intn(5) == 0 {
+	switch random.Intn(10) {
+	case 0, 1:
 		method, body = http.MethodPut, fmt.Sprintf(`{"value":%d}`, random.Intn(1000))
+	case 2:
+		path = url + "/items/none"
 	}
 	request, err := http.NewRequest(method, path, strings.NewReader(body))
 	if err != nil {
