@@ -380,7 +380,7 @@ impl<'a> Exporter<'a> {
             let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
             let (queue, discarded, owners) =
                 (&mut self.span_queue, &mut self.discarded_spans, &mut self.owners);
-            owners.begin_round();
+            owners.begin_round_for_spans();
             let more = job.drain(|span| {
                 if queue.len() < max_queued {
                     // If the process has ended unseen, the name of its thread has to do.
