@@ -520,6 +520,7 @@ fn redraws_totals_in_place_on_a_terminal() {
     assert!(out.status.success(), "{shown}");
     let redrawn: Vec<&str> = shown.split("\x1b[9A\x1b[J").collect();
     assert!(redrawn.len() >= 3, "{shown:?}");
+    assert!(redrawn[0].contains("attached to 1 probe of 1 file; Ctrl-C ends\r\n"), "{shown:?}");
     for frame in &redrawn[1..redrawn.len() - 1] {
         assert_eq!(frame.lines().count(), 9, "a frame fills the terminal: {frame:?}");
         let plain = frame.replace("\x1b[1m", "").replace("\x1b[36m", "").replace("\x1b[0m", "");

@@ -189,7 +189,7 @@ fn accepts_processes_as_people_type_them() {
     let by_name = count_hits(&["-p", &name, "e2e:Hit"]);
     let words = count_hits(&["-p", &pids[0], &pids[1], "e2e:hit"]);
     let comma = count_hits(&["-p", &pids.join(","), "e2e:hit"]);
-    let quoted = count_hits(&["--pid", &pids.join(" "), "Hit"]);
+    let quoted = count_hits(&["--pid", &pids.join(" "), "e2e:Hit"]);
     assert!(by_name.contains("\"hit\"") && !by_name.contains("nothing"), "{by_name}");
     assert_eq!([&words, &comma, &quoted], [&by_name; 3]);
     let hist = attach(&["hist", "-p", &pids[0], &pids[1], "e2e:hit", "n", "--dry-run"]);

@@ -372,7 +372,6 @@ fn names_the_arguments_of_hotspot() {
 
 /// The lengths of these strings have 4 bytes.
 #[test]
-#[ignore = "lengths of 4 bytes are not read yet"]
 fn reads_hotspot_strings_with_short_lengths() {
     let Some(library) = jvm().filter(|_| is_bpftrace_here()) else {
         eprintln!("skipped: this machine lacks Java");

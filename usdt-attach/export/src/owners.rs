@@ -48,6 +48,7 @@ pub(crate) struct Owners {
     known: HashMap<Arc<Owner>, Instant>,
     environs: EnvironReader,
     round: u64,
+    round_began: Option<Instant>,
     has_overflowed: bool,
     messages: Vec<String>,
 }
@@ -56,6 +57,16 @@ impl Owners {
     /// Begins a round: each process is looked at once in a round.
     pub(crate) fn begin_round(&mut self) {
         self.round += 1;
+        self.round_began = Some(Instant::now());
+    }
+
+    /// Begins a round unless the last one has just begun. Spans come every few milliseconds, and no
+    /// process id is used again as soon as that.
+    pub(crate) fn begin_round_for_spans(&mut self) {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        if self.round_began.is_none_or(|began| began.elapsed() >= INTERVAL) {
+            self.begin_round();
+        }
     }
 
     /// Returns the owner of a process. That of a process which has ended is the one that it had; if

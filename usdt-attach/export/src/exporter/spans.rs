@@ -14,7 +14,7 @@ impl Exporter<'_> {
     pub(super) fn drain(&mut self) -> Result<bool> {
         let max_queued = self.settings.config.limits.queue;
         let mut had_events = false;
-        self.owners.begin_round();
+        self.owners.begin_round_for_spans();
         for job in &mut self.jobs {
             let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
             let (queue, discarded, owners) =
