@@ -297,7 +297,7 @@ mod tests {
 
     fn described(source: SchemaSource) -> Probe {
         let kinds = [("thread", Kind::Int), ("class", Kind::String), ("size", Kind::Int)];
-        let probe = sample::described("-8@%rax 8@%rdx 8@%rcx -4@%ebx", &kinds);
+        let probe = sample::described("-8@%rax 8@%rdx 8@%rcx -8@%rbx", &kinds);
         Probe { schema_source: Some(source), ..probe }
     }
 
