@@ -43,13 +43,16 @@ impl KernelInode {
     }
 }
 
+/// The inodes that a process maps, by the first address of the mapping.
+pub(crate) type Mappings = Vec<(u64, KernelInode)>;
+
 /// How to ask the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KernelInodes {
     /// Returns the inode that a uprobe on a file is attached to.
     pub(crate) of_file: fn(&File) -> Option<KernelInode>,
-    /// Returns the inodes that a process maps, by the first address of the mapping.
-    pub(crate) of_process: fn(u32) -> Option<Vec<(u64, KernelInode)>>,
+    /// Returns the inodes that a process maps.
+    pub(crate) of_process: fn(u32) -> Option<Mappings>,
 }
 
 static KERNEL: OnceLock<KernelInodes> = OnceLock::new();

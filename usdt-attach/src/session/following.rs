@@ -45,7 +45,7 @@ impl Attacher {
         &self,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
-        executables: Option<Vec<u64>>,
+        executables: Option<&[u64]>,
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
@@ -61,7 +61,7 @@ impl Attacher {
                 return Err(AttachError::Gone);
             }
             let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
-            let executables = executables.clone();
+            let executables = executables.map(<[u64]>::to_vec);
             let options = Options { limit: remaining, pids, executables, ..self.options.clone() };
             let (plan, plan_warnings) =
                 Plan::new(&selected, &options).map_err(AttachError::Unplanned)?;
@@ -260,11 +260,17 @@ impl Batch<'_> {
     /// object does not keep the others from being attached to. Returns the error if there are no
     /// descriptors left.
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
-        let Some(first) = objects.first() else { return None };
+        let first = objects.first()?;
         let Following { follower, attacher, processes, unmatched, .. } = &mut *self.following;
         let executables = follower.executables(first.object.id);
         let processes = processes.as_deref();
-        match attacher.attach(objects, processes, executables, self.remaining, self.warnings) {
+        match attacher.attach(
+            objects,
+            processes,
+            executables.as_deref(),
+            self.remaining,
+            self.warnings,
+        ) {
             Ok(mut session) => {
                 session.close_programs();
                 self.sessions.push(session);

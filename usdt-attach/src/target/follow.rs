@@ -185,7 +185,7 @@ impl Follower {
         match target {
             Target::Processes(all) => all.iter().for_each(|one| follower.add_process(one, false)),
             Target::Executable(_) => {
-                objects.iter().for_each(|one| follower.program.add_version(one))
+                objects.iter().for_each(|one| follower.program.add_version(one));
             }
             _ => {}
         }

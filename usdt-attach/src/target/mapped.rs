@@ -1,9 +1,9 @@
 //! Which processes of a target have mapped code since the last poll: libraries that are linked,
 //! loaded by `dlopen`, or mapped by a program that loads code on its own.
 //!
-//! Dynamic linkers report libraries ([`LinkerEvents`]). For programs without a known linker, a poll
-//! twice a second compares how much code each process maps besides its executable (`VmLib` in
-//! `/proc/PID/status`), which costs some ten microseconds for each process.
+//! Dynamic linkers report libraries ([`LinkerEvents`]). For processes without a linker that reports,
+//! a poll twice a second compares how much code each of them maps besides its executable (`VmLib` in
+//! `/proc/PID/status`), which costs about 60 microseconds for each.
 
 use super::{ProcessHandle, Target};
 use crate::discover::{Linker, Mounts};
@@ -31,6 +31,8 @@ pub(super) struct Mapped {
     /// The linkers that are watched, as `/proc/PID/maps` shows their files; with the process, if
     /// processes are named.
     linkers: HashSet<(u32, String, u64)>,
+    /// Processes that need no poll: their linker reports, or they are threads of the kernel.
+    unpolled: HashSet<u32>,
     /// Processes that were reported and not scanned yet.
     pending: Vec<u32>,
     next_scan: Instant,
@@ -52,6 +54,7 @@ impl Mapped {
             events: LinkerEvents::new(is_named, children).ok(),
             is_named,
             linkers: HashSet::new(),
+            unpolled: HashSet::new(),
             pending: Vec::new(),
             next_scan: Instant::now(),
             stopped: Vec::new(),
@@ -81,16 +84,26 @@ impl Mapped {
     /// Watches the linker of a process, unless it is watched.
     pub(super) fn watch(&mut self, pid: u32, mounts: &Mounts) {
         let Some(events) = &mut self.events else { return };
-        if self.linkers.len() >= MAX_LINKERS {
-            return;
-        }
         let watched = if self.is_named { pid } else { 0 };
-        let linkers = &mut self.linkers;
+        let (mut key, mut reports) = (None, false);
         let linker = Linker::of_process(pid, mounts, |device, inode| {
-            linkers.insert((watched, device.to_owned(), inode))
+            let found = (watched, device.to_owned(), inode);
+            reports = self.linkers.contains(&found);
+            key = Some(found);
+            !reports
         });
-        if let Some(linker) = linker {
-            let _ = events.watch(&linker, watched);
+        if let Some(linker) = linker
+            && self.linkers.len() < MAX_LINKERS
+            && events.watch(&linker, watched).is_ok()
+        {
+            self.linkers.extend(key);
+            reports = true;
+        }
+        // A thread of the kernel has no executable.
+        if reports || std::fs::read_link(format!("/proc/{pid}/exe")).is_err() {
+            self.unpolled.insert(pid);
+        } else {
+            self.unpolled.remove(&pid);
         }
     }
 
@@ -120,17 +133,21 @@ impl Mapped {
         Ok((std::mem::take(&mut self.pending), is_complete))
     }
 
-    /// Returns those of the processes that have mapped more or less code than at the last call.
+    /// Returns those of the processes that have mapped more or less code than at the last call,
+    /// unless their linkers report that.
     pub(super) fn poll(&mut self, processes: &[u32]) -> Vec<u32> {
+        let polled = processes.iter().filter(|pid| !self.unpolled.contains(pid));
         let sizes: HashMap<u32, u64> =
-            processes.iter().filter_map(|pid| Some((*pid, code_size(*pid)?))).collect();
+            polled.map(|pid| (*pid, code_size(*pid).unwrap_or_default())).collect();
         let has_changed =
             |(pid, size): &(&u32, &u64)| self.code_sizes.get(pid).is_none_or(|last| last != *size);
         let changed = sizes.iter().filter(has_changed).map(|(pid, _)| *pid).collect();
         self.code_sizes = sizes;
+        // Another process may get the id of one that has ended.
+        let alive: HashSet<u32> = processes.iter().copied().collect();
+        self.unpolled.retain(|pid| alive.contains(pid));
         if self.is_named {
-            // Another process may get the id.
-            self.linkers.retain(|(pid, ..)| self.code_sizes.contains_key(pid));
+            self.linkers.retain(|(pid, ..)| alive.contains(pid));
         }
         changed
     }
