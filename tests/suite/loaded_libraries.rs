@@ -245,6 +245,43 @@ fn follows_libraries_of_a_host() {
     assert_eq!(row(&rows, "plug", "hit"), 30, "{out}{errors}");
 }
 
+/// A process can join a cgroup after it was started, and load a library then.
+#[test]
+fn follows_libraries_of_a_cgroup() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let Some(group) = crate::process_following::Cgroup::new() else {
+        panic!("cannot mount cgroup2")
+    };
+    let programs = Programs::build();
+    let mut hosts = [(); 3].map(|()| Host::start(&programs.path("host")));
+    let join = |host: &Host| {
+        std::fs::write(group.path().join("cgroup.procs"), host.pid().to_string()).unwrap();
+    };
+    join(&hosts[0]);
+    let path = group.path();
+    let path = path.to_str().unwrap();
+    let tracer = start(&["count", "--cgroup", path, "--json", "--by", "pid", "plug:hit"]);
+    wait_until_following(&tracer);
+    std::thread::sleep(CONTRACT);
+    join(&hosts[1]);
+    for host in &mut hosts {
+        host.tell(&format!("load {}", programs.str("libplug.so")));
+    }
+    std::thread::sleep(CONTRACT);
+    hosts.iter_mut().for_each(|host| host.tell("fire 17"));
+    let (_, out, errors) = tracer.interrupt();
+    let (rows, _) = events_and_summary(&out);
+    let hits = hosts.each_ref().map(|host| {
+        let mut own = rows.clone();
+        own.retain(|row| row["labels"]["pid"] == host.pid());
+        row(&own, "plug", "hit")
+    });
+    assert_eq!(hits, [17, 17, 0], "{out}{errors}");
+    drop(hosts);
+}
+
 /// Other programs that map a library of the executable are not traced, and processes of it that
 /// start or fork later are.
 #[test]

@@ -136,12 +136,12 @@ fn ignores_a_reused_process_id() {
 }
 
 /// A control group that is removed when the test ends.
-struct Cgroup {
+pub(crate) struct Cgroup {
     mount: tempfile::TempDir,
 }
 
 impl Cgroup {
-    fn new() -> Option<Cgroup> {
+    pub(crate) fn new() -> Option<Cgroup> {
         let mount = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "cgroup2", "none"])
@@ -155,7 +155,7 @@ impl Cgroup {
         })
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.mount.path().join(format!("usdt-e2e-{}", std::process::id()))
     }
 
