@@ -117,6 +117,9 @@ fn traces_linked_libraries_of_a_command_from_their_first_instruction() {
         let out = attach(&["trace", "--json", "--backend", backend, "--", &linked]);
         let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!((count(&events, "linked"), count(&events, "plug")), (2, 20), "{backend}");
+        // The sessions of the two files are merged by time.
+        let ends = [events.first(), events.last()].map(|event| &event.unwrap()["probe"]);
+        assert_eq!(ends, ["start", "end"], "{backend}");
         assert_eq!(summary["hits"], 22, "{}", text(&out.stderr));
         let out = attach(&["count", "--json", "--backend", backend, "plug:hit", "--", &linked]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
