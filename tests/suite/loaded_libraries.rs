@@ -123,6 +123,9 @@ fn traces_linked_libraries_of_a_command_from_their_first_instruction() {
         let out = attach(&["trace", "--json", "--backend", backend, "--", &linked]);
         let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!((count(&events, "linked"), count(&events, "plug")), (2, 20), "{backend}");
+        // The sessions of the two files are merged by time.
+        let ends = [events.first(), events.last()].map(|event| &event.unwrap()["probe"]);
+        assert_eq!(ends, ["start", "end"], "{backend}");
         assert_eq!(summary["hits"], 22, "{}", text(&out.stderr));
         let out = attach(&["count", "--json", "--backend", backend, "plug:hit", "--", &linked]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
@@ -249,6 +252,43 @@ fn follows_libraries_of_a_host() {
     let (mut rows, _) = events_and_summary(&out);
     rows.retain(|row| row["labels"]["pid"] == host.pid());
     assert_eq!(row(&rows, "plug", "hit"), 30, "{out}{errors}");
+}
+
+/// A process can join a cgroup after it was started, and load a library then.
+#[test]
+fn follows_libraries_of_a_cgroup() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let Some(group) = crate::process_following::Cgroup::new() else {
+        panic!("cannot mount cgroup2")
+    };
+    let programs = Programs::build();
+    let mut hosts = [(); 3].map(|()| Host::start(&programs.path("host")));
+    let join = |host: &Host| {
+        std::fs::write(group.path().join("cgroup.procs"), host.pid().to_string()).unwrap();
+    };
+    join(&hosts[0]);
+    let path = group.path();
+    let path = path.to_str().unwrap();
+    let tracer = start(&["count", "--cgroup", path, "--json", "--by", "pid", "plug:hit"]);
+    wait_until_following(&tracer);
+    std::thread::sleep(CONTRACT);
+    join(&hosts[1]);
+    for host in &mut hosts {
+        host.tell(&format!("load {}", programs.str("libplug.so")));
+    }
+    std::thread::sleep(CONTRACT);
+    hosts.iter_mut().for_each(|host| host.tell("fire 17"));
+    let (_, out, errors) = tracer.interrupt();
+    let (rows, _) = events_and_summary(&out);
+    let hits = hosts.each_ref().map(|host| {
+        let mut own = rows.clone();
+        own.retain(|row| row["labels"]["pid"] == host.pid());
+        row(&own, "plug", "hit")
+    });
+    assert_eq!(hits, [17, 17, 0], "{out}{errors}");
+    drop(hosts);
 }
 
 /// Other programs that map a library of the executable are not traced, and processes of it that

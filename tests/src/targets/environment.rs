@@ -183,8 +183,9 @@ impl Place {
             Environment::Containers => {
                 for _ in 0..2 {
                     let merged = place.mount_overlay(root)?;
-                    let mut words =
-                        ["unshare", "-m", "-p", "-f", "chroot"].map(OsString::from).to_vec();
+                    let mut words = ["unshare", "-m", "-p", "-f", "--kill-child", "chroot"]
+                        .map(OsString::from)
+                        .to_vec();
                     words.push(merged.clone().into());
                     place.add(&merged, &merged, &words);
                 }

@@ -5,6 +5,7 @@
 //! overlay, of which each container has its own, and since Linux 6.8 `/proc/PID/maps` shows these,
 //! too. What a mapping refers to, and a uprobe with it, is the inode of the layer below: one for all
 //! containers of an image.
+#![allow(unsafe_code)] // a file is mapped; the mapping is not accessed
 
 use super::btf;
 use super::load::load_tracing;
@@ -60,7 +61,6 @@ impl MappedInodes {
 /// Returns the inode that a uprobe on this file is attached to; `None` if the kernel does not tell.
 ///
 /// Nothing of the file is read.
-#[allow(unsafe_code)] // a mapping that is not accessed
 pub(crate) fn inode_of(file: &File) -> Option<KernelInode> {
     program()?;
     // SAFETY: the memory is not accessed, so that it may change or vanish.

@@ -67,13 +67,31 @@ pub struct EventLoop {
     started: Instant,
     /// When the hit counts were last compared with the limit.
     limit_checked: Instant,
-    /// Index of the session that the current batch reads from.
+    /// The session whose event the batch has moved to last.
     batch_session: usize,
+    /// The next event of each session.
+    heads: Vec<Head>,
+    /// Events after this time wait for the next batch, so that those of several sessions are in
+    /// order: in nanoseconds of CLOCK_MONOTONIC.
+    batch_end: u64,
+    /// True if the caller has read the last batch to its end.
+    batch_is_read: bool,
     /// True if the batch has moved to an event that the caller has not read yet.
     has_peeked: bool,
     /// True if the last batch reached its maximum size.
     may_have_more: bool,
     state: State,
+}
+
+/// The next event of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    /// It is not known yet.
+    Unknown,
+    /// The session has moved to an event of this time.
+    Event(u64),
+    /// There is none in this batch.
+    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +139,9 @@ impl EventLoop {
             started: now,
             limit_checked: now,
             batch_session: usize::MAX,
+            heads: Vec::new(),
+            batch_end: u64::MAX,
+            batch_is_read: true,
             has_peeked: false,
             may_have_more: false,
             state: State::Running,
@@ -267,7 +288,13 @@ impl EventLoop {
         // Checked before anything is read, because a forked child shares the descriptors.
         self.sessions.iter().try_for_each(Session::check_owner)?;
         // The caller may not have read the last batch to its end.
-        self.may_have_more |= self.batch_session < self.sessions.len();
+        self.may_have_more |= !self.batch_is_read;
+        if std::mem::take(&mut self.has_peeked)
+            && let Some(session) = self.sessions.get(self.batch_session)
+            && let Some(head) = self.heads.get_mut(self.batch_session)
+        {
+            *head = Head::Event(session.time());
+        }
         if self.state == State::Running {
             self.detach_or_follow()?;
         }
@@ -280,22 +307,49 @@ impl EventLoop {
             }
         }
         self.may_have_more = false;
-        self.sessions.iter_mut().try_for_each(Session::begin_batch)?;
-        self.batch_session = 0;
-        self.has_peeked = false;
+        self.heads.resize(self.sessions.len(), Head::Unknown);
+        for (session, head) in self.sessions.iter_mut().zip(&mut self.heads) {
+            if let Head::Event(_) = head {
+                session.continue_batch();
+            } else {
+                *head = Head::Unknown;
+                session.begin_batch()?;
+            }
+        }
+        // What is left in the buffers after detaching is read to the end.
+        let is_ordered = self.state == State::Running && self.sessions.len() > 1;
+        self.batch_end = if is_ordered { super::monotonic_nanoseconds() } else { u64::MAX };
+        self.batch_is_read = false;
         Ok(Some(Batch { event_loop: self }))
     }
 
-    /// Moves the batch to its next event. Returns false at the end of the batch.
+    /// Moves the batch to its next event, the earliest one of all sessions. Returns false at the end
+    /// of the batch.
     fn advance(&mut self) -> Result<bool> {
-        while let Some(session) = self.sessions.get_mut(self.batch_session) {
-            if session.advance()? {
-                return Ok(true);
+        let mut first: Option<(u64, usize)> = None;
+        for (index, (session, head)) in self.sessions.iter_mut().zip(&mut self.heads).enumerate() {
+            if *head == Head::Unknown {
+                *head = if session.advance()? {
+                    Head::Event(session.time())
+                } else {
+                    self.may_have_more |= session.may_have_more();
+                    Head::End
+                };
             }
-            self.may_have_more |= session.may_have_more();
-            self.batch_session += 1;
+            if let Head::Event(time) = *head
+                && time <= self.batch_end
+                && first.is_none_or(|(earliest, _)| time < earliest)
+            {
+                first = Some((time, index));
+            }
         }
-        Ok(false)
+        self.batch_is_read = first.is_none();
+        let Some((_, index)) = first else { return Ok(false) };
+        if let Some(head) = self.heads.get_mut(index) {
+            *head = Head::Unknown;
+        }
+        self.batch_session = index;
+        Ok(true)
     }
 
     /// Starts a batch without waiting, and reports whether it has an event.
@@ -430,6 +484,9 @@ impl EventLoop {
                 let aggregates = !session.plan().records();
                 let rows = if aggregates { session.rows()? } else { Vec::new() };
                 self.sessions.remove(index);
+                if index < self.heads.len() {
+                    self.heads.remove(index);
+                }
                 if let Some(first) = self.sessions.first_mut() {
                     first.retain_rows(rows);
                 }
@@ -489,8 +546,8 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Returns the next event, or `None` at the end of the batch. Events of one session are in
-    /// order; a batch covers one session after the other.
+    /// Returns the next event, or `None` at the end of the batch. Events of all sessions are in the
+    /// order of their times.
     ///
     /// `Batch` is not an [`Iterator`], because an event borrows buffer memory that is released when
     /// the next event is read.

@@ -10,7 +10,7 @@ use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, parallel};
-use crate::plan::Plan;
+use crate::plan::{Plan, record_layout};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -209,6 +209,19 @@ impl Session {
         self.attachment.release();
         self.batch_left = MAX_BATCH;
         Ok(())
+    }
+
+    /// Begins a batch with the event that the session has moved to, which the caller has not read.
+    pub(crate) fn continue_batch(&mut self) {
+        self.decoder.clock_offset = clock_offset();
+        self.batch_left = MAX_BATCH;
+    }
+
+    /// The time of the event that [`Session::advance`] moved to, in nanoseconds of CLOCK_MONOTONIC.
+    pub(crate) fn time(&self) -> u64 {
+        let at = record_layout::TIME as usize;
+        let time = self.attachment.record().get(at..).and_then(<[u8]>::first_chunk);
+        time.map_or(0, |raw| u64::from_ne_bytes(*raw))
     }
 
     /// Moves to the next record that is an event within the limit. Returns false at the end of the
@@ -455,6 +468,11 @@ fn is_zero(count: &u64) -> bool {
 /// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.
 fn clock_offset() -> i64 {
     nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Monotonic)
+}
+
+/// The time of CLOCK_MONOTONIC, in nanoseconds.
+fn monotonic_nanoseconds() -> u64 {
+    nanoseconds(rustix::time::ClockId::Monotonic).cast_unsigned()
 }
 
 fn nanoseconds(clock: rustix::time::ClockId) -> i64 {

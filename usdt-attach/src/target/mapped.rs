@@ -214,12 +214,13 @@ fn code_size(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unsafe_code)] // maps a file executable; the mapping is not accessed
+
     use super::*;
     use memmap2::MmapOptions;
     use std::fs::File;
 
     /// Maps a file of this process executable, once more.
-    #[allow(unsafe_code)]
     fn map_executable() -> memmap2::Mmap {
         let file = File::open("/proc/self/exe").unwrap();
         // SAFETY: the file is the executable of this process, which is not written to.

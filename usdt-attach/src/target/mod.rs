@@ -141,7 +141,7 @@ impl Target {
     }
 
     /// A command and its arguments, traced from its first instruction. A name without a slash is
-    /// searched for on `PATH`.
+    /// searched for on `PATH`. Its libraries are attached to some milliseconds after they are mapped.
     pub fn command(words: impl IntoIterator<Item = impl Into<OsString>>) -> Target {
         Target::Command(words.into_iter().map(Into::into).collect())
     }

@@ -187,7 +187,11 @@ fn members(tokens: &mut Vec<&str>, constants: &HashMap<String, u64>) -> Option<V
                 out.push(Member::Aggregate { union: kind == "union", members, name });
             }
             ty => {
-                let (ty, bytes) = scalar(ty)?;
+                // The tag of an enumeration, whose members need no names here.
+                let (ty, bytes) = match ty {
+                    "enum" => tokens.pop().map(|_| ("u32", 4))?,
+                    ty => scalar(ty)?,
+                };
                 declarators(tokens, (ty, bytes), constants, &mut out)?;
             }
         }
@@ -331,6 +335,10 @@ fn is_chosen(member: &Member, choices: &[&str]) -> bool {
     let name = match member {
         Member::Field { name, .. } => Some(name),
         Member::Bits { .. } => None,
+        // A member names the anonymous structure that it is in.
+        Member::Aggregate { name: None, members, .. } => {
+            return members.iter().any(|member| is_chosen(member, choices));
+        }
         Member::Aggregate { name, .. } => name.as_ref(),
     };
     name.is_some_and(|name| choices.contains(&name.as_str()))

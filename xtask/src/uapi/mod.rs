@@ -27,10 +27,11 @@ struct Struct {
     choices: &'static [&'static str],
 }
 
-/// Identifies a structure by its tag, or as a member of `union bpf_attr`. Anonymous members are
+/// Identifies a structure by its tag, or as a member of `union bpf_attr` or of another union. Anonymous members are
 /// identified by their comment.
 enum Place {
     Tag(&'static str),
+    UnionMember(&'static str, &'static str),
     Member(&'static str),
     Comment(&'static str),
 }
@@ -94,8 +95,8 @@ const STRUCTS: &[Struct] = &[
     Struct {
         name: "IterTasks",
         about: "The tasks that an iterator of `BPF_LINK_CREATE` visits",
-        place: Place::Tag("bpf_iter_link_info"),
-        choices: &["task"],
+        place: Place::UnionMember("bpf_iter_link_info", "task"),
+        choices: &[],
     },
     Struct {
         name: "IterCreate",
@@ -217,6 +218,9 @@ fn generate(header: &Header) -> Outcome<String> {
     for structure in STRUCTS {
         let (members, origin) = match structure.place {
             Place::Tag(tag) => (header.tagged("struct", tag)?, tag),
+            Place::UnionMember(tag, name) => {
+                (header.member(&header.tagged("union", tag)?, name)?, name)
+            }
             Place::Member(name) => (header.member(&attr, name)?, name),
             Place::Comment(comment) => (header.commented(comment)?, comment),
         };
