@@ -41,3 +41,4 @@ pub mod site;
 pub mod source;
 
 mod bytes;
+mod machine;
