@@ -328,6 +328,8 @@ mod tests {
             return;
         }
         assert_eq!(field_offsets("list_head", ["prev", "next"]), Some([8, 0]));
+        // Since Linux 6.13, it is in a struct without a name in a union without one.
+        assert_eq!(field_offsets("vm_area_struct", ["vm_start", "vm_end"]), Some([0, 8]));
         let task = field_offsets("task_struct", ["comm", "pid", "tgid"]);
         assert!(
             task.is_some_and(|[comm, pid, tgid]| comm > 64 && comm % 8 == 0 && tgid == pid + 4),

@@ -264,6 +264,10 @@ impl Target {
 
     /// Returns the libraries that processes of an executable map; none for other targets, whose
     /// libraries [`Target::scan`] finds.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the processes cannot be listed.
     #[doc(hidden)]
     pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
         match self {

@@ -197,3 +197,16 @@ fn every_jump_lands_on_an_instruction() {
         }
     }
 }
+
+/// A plan that is not limited to executables pays nothing for the feature.
+#[test]
+fn compares_executables_only_if_the_plan_is_limited_to_them() {
+    let executable = Some(crate::bpf::ExecutableOffsets { mm: 1000, file: 900, inode: 32 });
+    let features = KernelFeatures { executable, ..FEATURES };
+    let size = |plan: &Plan, features| compile(plan, &MAPS, features).unwrap()[0].code.len();
+    let any = plan(2, 2);
+    let limited = Plan { executables: Some(vec![1]), ..any.clone() };
+    assert_eq!(size(&any, features), size(&any, FEATURES));
+    // A call, three loads, a store, the address of the map and of the key, and the look-up.
+    assert_eq!(size(&limited, features) - size(&any, features), 11);
+}
