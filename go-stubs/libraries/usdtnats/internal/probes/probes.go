@@ -240,14 +240,17 @@ var usdtProbeMessageDone struct {
 	_         [124]byte
 }
 
-// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
-// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
-// so that the compiler keeps the reads.
+// usdtTouch reads the first of n bytes at p and the last that a tracer copies, so that their pages are
+// in memory when the tracer reads them: a tracer cannot wait for a page fault. It returns a value
+// and is not inlined, so that the compiler keeps the reads.
 //
 //go:noinline
 func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
+	}
+	if n > 2048 {
+		n = 2048
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
