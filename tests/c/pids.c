@@ -28,14 +28,22 @@ unsigned short pids_tick_semaphore __attribute__((section(".probes")));
 
 static int count, pause_us;
 
+// Ends the process when its test has ended without it, which would wait for ever.
+static void limit_time(void)
+{
+	alarm(60);
+}
+
 static void wait_for_tracer(void)
 {
+	limit_time();
 	while (!*(volatile unsigned short *)&pids_tick_semaphore)
 		usleep(1000);
 }
 
 static void ticks(void)
 {
+	limit_time();
 	for (int i = 0; i < count; i++) {
 		if (*(volatile unsigned short *)&pids_tick_semaphore)
 			STAP_PROBE3(pids, tick, i, (int)getpid(), (int)gettid());

@@ -145,7 +145,7 @@ fn traced_commands_keep_their_privileges() {
     let script = write(
         app.folder.path(),
         "script",
-        format!("#!/bin/sh\ncat /proc/self/status > {}\nsleep 100\n", status.display()),
+        format!("#!/bin/sh\ncat /proc/self/status > {}\nexec sleep 100\n", status.display()),
     );
     stdout(Command::new("chmod").args(["755", &script]));
     let mut tracer = command(tools().join("usdt-attach"));
