@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use usdt_e2e::{
     Fixture, Mode, Need, attach, command, copy, events_and_summary, have, list_probes, stdout,
-    text, usdt_gen,
+    text, usdt_gen, write,
 };
 
 fn notes(view: &View<'_>) -> Vec<Note> {
@@ -201,6 +201,27 @@ fn no_goid_omits_the_goroutine_id_reversibly() {
     assert_eq!((arg_count(&app.path), goid_offsets(&app.path)), (without_goid, vec![0; 7]));
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
     assert_conforms(&app.path, "sealed again");
+}
+
+/// Obfuscators remove the version of Go.
+#[test]
+fn says_that_notes_have_no_goroutine_id() {
+    let app = copy(&Fixture::get("hits", Mode::PlainStripped));
+    let mut content = std::fs::read(&app.path).unwrap();
+    let version = stdout(command("go").args(["env", "GOVERSION"]));
+    let version = version.trim().as_bytes();
+    let mut at = 0;
+    while let Some(found) = content[at..].windows(version.len()).position(|w| w == version) {
+        at += found;
+        content[at..at + version.len()].fill(b'x');
+    }
+    let anonymous = write(app.folder.path(), "anonymous", content);
+    let out = usdt_gen(&["seal", &anonymous]);
+    assert_eq!(out.status.code(), Some(0));
+    let errors = text(&out.stderr);
+    assert!(errors.contains("anonymous: the notes have no goroutine id"), "{errors}");
+    let out = usdt_gen(&["seal", "--no-goid", &anonymous]);
+    assert_eq!(text(&out.stderr), "");
 }
 
 /// Returns the goroutine id offset of each stub: what it adds to the address of the goroutine.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Cold fires a probe with strings that begin in one page of a mapped file and continue in pages that
 // are neither mapped nor in the page cache. Its argument is a folder on a disk.
 package main

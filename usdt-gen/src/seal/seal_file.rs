@@ -27,7 +27,7 @@ pub struct SealReport {
     pub third_party: usize,
     /// True if the file was already sealed, so that nothing was changed.
     pub unchanged: bool,
-    /// What the file did not keep, such as its owner or setuid.
+    /// What the file did not keep, such as its owner or setuid, and what the notes lack.
     pub warnings: Vec<String>,
 }
 
@@ -102,6 +102,12 @@ pub fn seal_file(
     apply(&sealed, new.file()).map_err(write_failed)?;
     check(&sealed, &map(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
     report.warnings = new.finish()?;
+    if options.goid && !sealed.probes.is_empty() && sealed.goid_offset.is_none() {
+        report.warnings.push(format!(
+            "{}: the notes have no goroutine id: the binary does not tell where its Go release keeps it; pair starts and ends by an argument",
+            Escaped::new(output)
+        ));
+    }
     Ok(report)
 }
 
