@@ -340,6 +340,30 @@ impl Process {
         self.descriptors(&["bpf_link", "bpf-link"])
     }
 
+    /// Returns true if the process, a tracer, is attached to probes and follows its target: it has a
+    /// link of uprobes in a file that is not a dynamic linker, and one that reports `exec`. Links that
+    /// report libraries and children are not among them.
+    pub fn is_attached(&self) -> bool {
+        let folder = format!("/proc/{}", self.pid());
+        let entries = std::fs::read_dir(format!("{folder}/fd")).into_iter().flatten().flatten();
+        let (mut has_probes, mut reports_exec) = (false, false);
+        for entry in entries {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            let is_link = |name: &&str| target.to_string_lossy().contains(*name);
+            if target.to_string_lossy().contains("[perf_event]") {
+                has_probes = true;
+            } else if ["bpf_link", "bpf-link"].iter().any(|name| is_link(name)) {
+                let info = format!("{folder}/fdinfo/{}", entry.file_name().display());
+                let info = std::fs::read_to_string(info).unwrap_or_default();
+                let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
+                has_probes |= info.contains("uprobe_multi") && !is_linker;
+                // Kernels before 5.10 name no tracepoint.
+                reports_exec |= info.contains("sched_process_exec") || !info.contains("tp_name");
+            }
+        }
+        has_probes && reports_exec
+    }
+
     fn descriptors(&self, names: &[&str]) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
         let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());

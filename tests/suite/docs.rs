@@ -243,7 +243,7 @@ fn tutorial_ends_with_a_histogram() {
             "find__end cached=false",
             "find__end cached=true",
             "values, min",
-            "usdt_lookup_find_end_latency_seconds_count 1",
+            "usdt_lookup_find_end_latency_seconds_count{service=\"lookup\"} 1",
         ],
     );
 }

@@ -116,7 +116,7 @@ fn trace_with_all(file: &Path, probes: &[Probe<'_>], run: impl FnOnce() -> u32) 
         .collect();
     for tracer in &tracers {
         // One of the links reports exec.
-        wait_for("the tracer", || tracer.link_count() >= 2);
+        wait_for("the tracer", || tracer.is_attached());
     }
     let bpftrace = start_bpftrace(file, probes, &out);
     let pid = run();
@@ -419,7 +419,7 @@ fn names_the_queries_of_postgresql() {
         })
         .collect();
     for tracer in &tracers {
-        wait_for("the tracer", || tracer.link_count() >= 1);
+        wait_for("the tracer", || tracer.is_attached());
     }
     let exe = server.binaries.join("postgres");
     let probes: [Probe<'_>; 1] = [("postgresql:query__start", &[Printed::Str(0)])];

@@ -83,7 +83,7 @@ impl Containers {
 
 fn start(args: &[&str]) -> Process {
     let tracer = Process::start(command(tools().join("usdt-attach")).args(args));
-    wait_for("the tracer", || tracer.bpf_link_count() >= 2);
+    wait_for("the tracer", || tracer.is_attached());
     tracer
 }
 

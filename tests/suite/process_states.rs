@@ -87,7 +87,7 @@ fn traces_a_stopped_process_and_says_that_it_is_stopped() {
     let tracer = Process::start(
         command(tools().join("usdt-attach")).args(["trace", "-p", &pid, "--json", "e2e:hit"]),
     );
-    wait_for("the tracer", || tracer.link_count() >= 2);
+    wait_for("the tracer", || tracer.is_attached());
     target.signal(SIGCONT);
     target.finish();
     let (_, out, errors) = tracer.finish();

@@ -253,7 +253,7 @@ fn prints_events_as_text() {
     );
     assert!(after.chars().all(|c| c.is_ascii_hexdigit()));
     assert!(
-        lines[1].ends_with("f=inf d=NaN ok=false cstring=\"\" data= err=nil p=0x0"),
+        lines[1].ends_with("f=inf d=NaN ok=false cstring=\"\" data=\"\" err=nil p=0x0"),
         "{}",
         lines[1]
     );

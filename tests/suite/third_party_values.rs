@@ -332,7 +332,7 @@ fn reads_constants_from_their_file_if_the_kernel_cannot() {
             "cold:literal",
             "cold:absent",
         ]));
-        wait_for("the tracer", || tracer.link_count() >= 2);
+        wait_for("the tracer", || tracer.is_attached());
         target.signal(SIGUSR1);
         let (_, out, errors) = tracer.finish();
         assert!(errors.contains("3 events have a string that could not be read"), "{errors}");

@@ -126,7 +126,7 @@ fn each_service_has_its_own_series() {
             series(&get(port, "/metrics"), "usdt_ops_begin_total") == expected
         });
         let page = get(port, "/metrics");
-        assert!(page.contains("usdt_attach_hits_total{entry=\"ops:begin and 1 more\""), "{page}");
+        assert!(page.contains("usdt_attach_hits_total{entry=\"ops:*\""), "{page}");
         for line in page.lines() {
             assert!(line.len() < 200, "{line}");
         }

@@ -121,7 +121,8 @@ impl Probe {
     /// times slower. Such sites are attached to only with
     /// [`Options::single_step`](crate::plan::Options::single_step).
     pub fn is_single_stepped(&self) -> bool {
-        self.instruction == Instruction::Other
+        // Sites of other architectures are not attached to.
+        self.arch() == Some(NATIVE) && self.instruction == Instruction::Other
     }
 
     /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
@@ -327,7 +328,7 @@ impl Scanner<'_, '_> {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone()));
-                    let schema = schema.and_then(|schema| self.within_limit(schema.clone()));
+                    let schema = schema.filter(|schema| self.is_within_limit(schema)).cloned();
                     if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
                         let words = argspec::split(&note.args).count();
                         let schema = catalog::schema_for_words(&note.provider, &note.name, words);
@@ -341,7 +342,7 @@ impl Scanner<'_, '_> {
                         (Some(schema), _) => Some((schema, SchemaSource::Binary)),
                         (None, Some(arch)) => {
                             known::schema_for(&note.provider, &note.name, &note.args, arch)
-                                .and_then(|schema| self.within_limit(schema))
+                                .filter(|schema| self.is_within_limit(schema))
                                 .map(|schema| (schema, SchemaSource::Known))
                         }
                         // The operands of other architectures are not parsed.
@@ -354,8 +355,8 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Returns the schema; `None` if all schemas together are too large.
-    fn within_limit(&mut self, schema: schema::Probe) -> Option<schema::Probe> {
+    /// Returns true if a schema may be kept: all schemas together are not too large.
+    fn is_within_limit(&mut self, schema: &schema::Probe) -> bool {
         let args = schema
             .args
             .iter()
@@ -366,10 +367,10 @@ impl Scanner<'_, '_> {
                 "argument names are left out: the descriptions of all sites take more than";
             let name = &schema.name;
             self.warnings.push(|| format!("{name}: {problem} {} MiB", MAX_SCHEMAS_SIZE >> 20));
-            return None;
+            return false;
         };
         self.schemas_left = left;
-        Some(schema)
+        true
     }
 
     fn is_go(&self) -> bool {
