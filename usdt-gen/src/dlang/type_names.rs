@@ -6,6 +6,8 @@
 //! a name itself overrides the name here.
 
 use crate::model::Type;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 const fn int(size: u8, signed: bool) -> Type {
     Type::Int { size, signed }
@@ -126,7 +128,10 @@ pub(super) fn built_in(name: &str) -> Option<Type> {
 
 /// Returns the type of a name that needs no declaration and is not a spelling of Go.
 pub(super) fn standard(name: &str) -> Option<Type> {
-    BY_TYPE.iter().find(|(_, names)| names.split(' ').any(|n| n == name)).map(|(ty, _)| *ty)
+    static BY_NAME: LazyLock<HashMap<&str, Type>> = LazyLock::new(|| {
+        BY_TYPE.iter().flat_map(|(ty, names)| names.split(' ').map(|name| (name, *ty))).collect()
+    });
+    BY_NAME.get(name).copied()
 }
 
 /// Returns the spelling of Go with this name.

@@ -2,7 +2,7 @@
 
 use super::args::report_runtime_entries;
 use super::process_arg::{self, ProcessArg};
-use crate::output::progress::Progress;
+use crate::output::progress::{Progress, is_watched};
 use crate::output::{check_write, json, text};
 use clap::Args;
 use cli_common::{Color, Text, escape, say, warn};
@@ -82,7 +82,10 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     if !args.json {
         explain_known_names(&selected);
     }
-    suggest_runtime_probes(args, &found);
+    // Counting them takes longer than the list itself.
+    if is_watched() {
+        suggest_runtime_probes(args, &found);
+    }
     Ok(())
 }
 
