@@ -352,7 +352,7 @@ impl Process {
             let is_link = |name: &&str| target.to_string_lossy().contains(*name);
             if target.to_string_lossy().contains("[perf_event]") {
                 has_probes = true;
-            } else if ["bpf_link", "bpf-link"].iter().any(|name| is_link(name)) {
+            } else if ["bpf_link", "bpf-link"].iter().any(is_link) {
                 let info = format!("{folder}/fdinfo/{}", entry.file_name().display());
                 let info = std::fs::read_to_string(info).unwrap_or_default();
                 let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
