@@ -349,10 +349,10 @@ fn run_java() -> u32 {
 
 #[test]
 fn names_the_arguments_of_hotspot() {
-    let Some(library) = jvm().filter(|_| is_bpftrace_here()) else {
-        eprintln!("skipped: this machine lacks Java");
+    if !have(&[Need::Program("javac")]) || !is_bpftrace_here() {
         return;
-    };
+    }
+    let library = jvm().expect("a Java virtual machine");
     let pool =
         [Printed::StrLen(0, 1), Printed::StrLen(2, 3), Printed::Unsigned(4), Printed::Unsigned(5)];
     let probes: [Probe<'_>; 3] = [
@@ -373,10 +373,10 @@ fn names_the_arguments_of_hotspot() {
 /// The lengths of these strings have 4 bytes.
 #[test]
 fn reads_hotspot_strings_with_short_lengths() {
-    let Some(library) = jvm().filter(|_| is_bpftrace_here()) else {
-        eprintln!("skipped: this machine lacks Java");
+    if !have(&[Need::Program("javac")]) || !is_bpftrace_here() {
         return;
-    };
+    }
+    let library = jvm().expect("a Java virtual machine");
     let thread = [Printed::StrLen(0, 1), Printed::Int(2), Printed::Unsigned(3), Printed::Bool(4)];
     let probes: [Probe<'_>; 2] =
         [("hotspot:thread__start", &thread), ("hotspot:thread__stop", &thread)];

@@ -333,6 +333,13 @@ fn reads_constants_from_their_file_if_the_kernel_cannot() {
             "cold:absent",
         ]));
         wait_for("the tracer", || tracer.is_attached());
+        let filter = ["--filter", "str(arg1) == \"a literal\"", "--duration", "1ms"];
+        let path = group.path();
+        let cgroup = ["--cgroup", path.to_str().unwrap(), "cold:literal"];
+        let options = ["trace", "--backend", backend];
+        let filtered = attach(&[&options[..], &filter, &cgroup].concat());
+        let note = "note: a string that is not in memory when its probe fires does not match";
+        assert!(text(&filtered.stderr).contains(note), "{}", text(&filtered.stderr));
         target.signal(SIGUSR1);
         let (_, out, errors) = tracer.finish();
         assert!(errors.contains("3 events have a string that could not be read"), "{errors}");

@@ -58,11 +58,13 @@ impl<C: Compiler> KernelBackend<C> {
         let mut attached = compile_and_attach(features);
         if attached.is_err() && features.sleepable {
             // Programs that may sleep cannot use everything, such as cgroups on some kernels.
-            attached = compile_and_attach(KernelFeatures { sleepable: false, ..features });
+            features.sleepable = false;
+            attached = compile_and_attach(features);
         }
         let attached = attached?;
         maps.close_unread();
-        Ok(Box::new(KernelAttachment { attached, buffer, maps }))
+        let waits_for_strings = features.sleepable;
+        Ok(Box::new(KernelAttachment { attached, buffer, maps, waits_for_strings }))
     }
 }
 
@@ -100,6 +102,7 @@ struct KernelAttachment {
     attached: Attached,
     buffer: Option<Box<dyn RecordReader>>,
     maps: Maps,
+    waits_for_strings: bool,
 }
 
 impl Attachment for KernelAttachment {
@@ -157,6 +160,10 @@ impl Attachment for KernelAttachment {
 
     fn trace_executable(&self, address: u64) -> Result<()> {
         self.maps.trace_executable(address)
+    }
+
+    fn waits_for_strings(&self) -> bool {
+        self.waits_for_strings
     }
 
     fn detach(&mut self) {

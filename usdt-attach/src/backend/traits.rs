@@ -92,6 +92,10 @@ pub trait Attachment: fmt::Debug + Send {
     fn trace_executable(&self, _address: u64) -> Result<()> {
         Ok(())
     }
+    /// True if programs wait for strings that are not in memory.
+    fn waits_for_strings(&self) -> bool {
+        true
+    }
     /// Detaches. Records that are already in the buffer can still be read.
     fn detach(&mut self);
     /// Closes the descriptors of the programs, which only [`Attachment::program_stats`] needs.

@@ -215,6 +215,11 @@ impl Plan {
         self.handlers.iter().any(Handler::faults_in)
     }
 
+    /// Returns true if a filter compares strings that may not be in memory.
+    pub(crate) fn filters_absent_strings(&self) -> bool {
+        self.handlers.iter().filter_map(|h| h.filter.as_ref()).any(Condition::faults_in)
+    }
+
     /// Returns true if hits are recorded as events.
     pub(crate) fn records(&self) -> bool {
         self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))

@@ -291,6 +291,13 @@ impl Session {
         merge_rows(&mut self.retained_rows, rows);
     }
 
+    /// Whether a filter rejects hits because a string is not in memory: the kernel does not let
+    /// programs wait for it, or not with what else the plan uses.
+    #[doc(hidden)]
+    pub fn rejects_absent_strings(&self) -> bool {
+        self.plan.filters_absent_strings() && !self.attachment.waits_for_strings()
+    }
+
     /// Whether the plan keeps processes apart.
     #[doc(hidden)]
     pub fn keeps_processes_apart(&self) -> bool {

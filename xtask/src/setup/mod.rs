@@ -46,6 +46,7 @@ const TEST: Packages = &[
     ("/usr/bin/python3", "python3"),
     ("/usr/bin/php", "php-cli"),
     ("/usr/bin/ruby", "ruby"),
+    ("/usr/bin/javac", "openjdk-17-jdk-headless"),
 ];
 
 /// Requirements of emulated machines with other kernels.

@@ -66,6 +66,11 @@ pub(crate) fn attach<O: Output>(
     };
     let attached = plan.as_ref().and_then(attached_message);
     let session = plan.map(|plan| Session::start(plan, &*backend)).transpose()?;
+    if session.as_ref().is_some_and(Session::rejects_absent_strings) {
+        say(
+            "note: a string that is not in memory when its probe fires does not match the filter: on this kernel, or with --cgroup, programs cannot wait for it",
+        );
+    }
     // The start and the end of a latency can be in different files, which are attached to together.
     let known = if waits && is_pair { &[][..] } else { &found };
     let attacher = Attacher { globs: globs.clone(), schema, options, backend, stops_command: true };
