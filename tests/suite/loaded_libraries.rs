@@ -452,3 +452,15 @@ fn traces_an_extension_that_python_loads() {
     let (rows, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(row(&rows, "plug", "hit"), 25, "{}", text(&out.stderr));
 }
+
+/// A command may handle the signal with which the tracer continues it after it has loaded libraries.
+#[test]
+fn a_command_that_runs_gets_no_signals() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let script = "sleep 0.3; trap 'echo continued' CONT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo done";
+    let out = attach(&["trace", "no_such:probe", "--", "sh", "-c", script]);
+    assert_eq!(text(&out.stdout), "done\n", "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+}

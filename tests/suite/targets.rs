@@ -41,3 +41,14 @@ fn counts_exactly_in_another_root_folder() {
 fn counts_exactly_in_a_user_namespace() {
     check(Environment::UserNamespace);
 }
+
+/// A latency from a probe of a program to one of its library.
+#[test]
+fn pairs_probes_of_two_files() {
+    if !have(&[Need::Bpf, Need::Bcc, Need::Program("cc")]) {
+        return;
+    }
+    for backend in ["embedded", "bcc"] {
+        usdt_e2e::targets::check_pairs(backend).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+}

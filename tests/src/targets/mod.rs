@@ -255,6 +255,39 @@ impl Cell {
     }
 }
 
+/// Measures the time from a probe of the program to one of its library, with `--exe`.
+///
+/// # Errors
+///
+/// Says how many values are missing or too many, with the messages of the tracer.
+pub fn check_pairs(backend: &'static str) -> Result<(), String> {
+    let cell = Cell {
+        environment: Environment::Host,
+        selection: Selection::Executable,
+        file: ProbeFile::Linked,
+        backend,
+    };
+    let image = Image::build()?;
+    let place = environment::Place::create(cell.environment, &image)?;
+    let instance = place.instances().first().ok_or("no instance")?;
+    let running = Running::start(place.command(instance, None))?;
+    cell.wait("the program to start", || instance.has("started"))?;
+    let probes = [ProbeFile::Executable, ProbeFile::Linked]
+        .map(|file| format!("{}:{}", image.provider(), file.name()));
+    let exe = place.executable();
+    let mut tracer = command(tools().join("usdt-attach"));
+    tracer.args(["latency", "--json", "--backend", backend, "--exe"]).arg(&exe).args(&probes);
+    let mut tracer = Process::start(&mut tracer);
+    let outcome = cell.drive(&place, &tracer, vec![running]);
+    let (_, out, errors) = place.interrupt(&mut tracer)?;
+    outcome.map_err(|problem| format!("{problem}\n{out}{errors}"))?;
+    let (rows, summary) = events_and_summary(&out);
+    if rows.len() != 1 || rows[0]["count"] != HITS {
+        return Err(format!("{rows:?} {summary} {errors}"));
+    }
+    Ok(())
+}
+
 /// Runs the combinations whose names contain each of the words, and prints the result of each.
 ///
 /// # Errors

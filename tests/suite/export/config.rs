@@ -50,6 +50,32 @@ fn sighup_reloads_the_configuration() {
     assert!(errors.contains("export.toml: configuration reloaded"), "{errors}");
 }
 
+/// A configuration that matches nothing yet is corrected while the exporter waits.
+#[test]
+fn attaches_after_a_reload_to_what_matched_nothing_before() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let (app, target) = start_pairs();
+    let port = free_port();
+    let content = |glob: &str| {
+        format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"{glob}\"]\n")
+    };
+    let config = write(app.folder.path(), "export.toml", content("ops:begni"));
+    let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    write(app.folder.path(), "export.toml", content("ops:begin"));
+    exporter.signal(SIGHUP);
+    wait_for("the probe", || total(&get(port, "/metrics"), "usdt_ops_begin_total") == Some(0.0));
+    target.signal(SIGINT);
+    wait_for("all operations", || {
+        total(&get(port, "/metrics"), "usdt_ops_begin_total") == Some(STARTED as f64)
+    });
+    let (status, _, errors) = exporter.interrupt();
+    assert!(status.success(), "{errors}");
+    assert!(errors.contains("no probe matches `ops:begni` yet"), "{errors}");
+}
+
 /// Without a configuration, every probe is counted and pairs of starts and ends are timed. With
 /// one, labels stay within their limit.
 #[test]

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use usdt_attach::discover::Probe;
 use usdt_attach::error;
 use usdt_attach::filter::{Filter, Subject};
 use usdt_files::TEXT_LIMIT;
@@ -178,9 +179,29 @@ pub struct Count {
     pub labels: Vec<String>,
     /// A filter: only hits that match are counted.
     pub filter: Option<String>,
-    /// Probes that another entry counts, as `PROVIDER:PROBE`.
+    /// Probes that another entry counts.
     #[serde(skip)]
-    pub except: Vec<String>,
+    pub except: Vec<CountedElsewhere>,
+}
+
+/// A probe that an entry with labels counts in the files where it has them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountedElsewhere {
+    /// The name, as `PROVIDER:PROBE`.
+    pub probe: String,
+    /// The arguments that are labels.
+    pub labels: Vec<String>,
+}
+
+impl CountedElsewhere {
+    /// Whether the other entry counts this probe.
+    pub(crate) fn counts(&self, probe: &Probe) -> bool {
+        let has = |label: &String| {
+            let schema = probe.schema.as_ref();
+            schema.is_some_and(|schema| schema.args.iter().any(|arg| arg.name == *label))
+        };
+        self.probe == probe.full_name() && self.labels.iter().all(has)
+    }
 }
 
 /// A histogram of an integer argument.

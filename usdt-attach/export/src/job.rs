@@ -177,11 +177,12 @@ impl Job {
     ) -> Result<()> {
         let mut selected = select_if_any(found, &self.globs);
         if let Entry::Count(Count { except, .. }) = &self.entry {
-            selected.retain(|one| !except.contains(&one.probe.full_name()));
+            selected.retain(|one| !except.iter().any(|other| other.counts(&one.probe)));
         }
         let is_settled =
             |id| self.unplanned.contains(&id) || self.objects().any(|object| object == id);
-        if selected.is_empty() || found.iter().all(|file| is_settled(file.object.id)) {
+        selected.retain(|one| !is_settled(one.object.id));
+        if selected.is_empty() {
             return Ok(());
         }
         if self.pairing.is_some() {

@@ -16,6 +16,10 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+/// Why a plan that is limited to executables cannot be attached.
+pub(super) const NO_EXECUTABLES: &str =
+    "this kernel does not tell programs which file a process runs: it has no BTF";
+
 /// Compiles the BPF programs of a plan.
 pub(crate) trait Compiler: fmt::Debug + Send + Sync {
     /// True if the generated programs can write to the mapped ring.
@@ -45,9 +49,7 @@ impl<C: Compiler> KernelBackend<C> {
         let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
         features.pid_namespace = pid_namespace::own()?;
         if plan.executables.is_some() && features.executable.is_none() {
-            return Err(Error::unsupported(
-                "this kernel does not tell programs which file a process runs: it has no BTF",
-            ));
+            return Err(Error::unsupported(NO_EXECUTABLES));
         }
         let mut maps = Maps::create(plan, features.transport)?;
         // Creating the maps may have fallen back to another transport.

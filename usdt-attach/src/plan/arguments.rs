@@ -169,7 +169,14 @@ impl Arguments {
 /// Corrects the kind of an argument whose operand contradicts it, and returns a message that says
 /// so. Only the note knows the size of an operand and whether it is a floating-point number.
 fn check_kind(argument: &mut Argument, probe: &Probe) -> Option<String> {
-    let Ok(ResolvedOperand { value, .. }) = &argument.value else { return None };
+    let is_string =
+        matches!(argument.kind, Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error);
+    let Ok(ResolvedOperand { value, .. }) = &mut argument.value else { return None };
+    // C code can write NULL as a plain 0.
+    let is_zero = matches!(&value.operand, Operand::Constant(Expr { symbol: None, offset: 0, .. }));
+    if is_string && is_zero {
+        (value.size, value.signed, value.float) = (8, false, false);
+    }
     // `%ah` and its like have one byte, even if the note claims a larger size.
     let is_high_byte = matches!(value.operand, Operand::Register(Register { shift: 8, .. }));
     let size = if is_high_byte { 1 } else { value.size };
@@ -325,6 +332,16 @@ mod tests {
         let mut by_arguments = names(["thread", "class", "size", ""]);
         (by_arguments[3], by_arguments[4]) = (None, None);
         assert_eq!(names_by_position(&described(SchemaSource::File)), by_arguments);
+    }
+
+    #[test]
+    fn a_plain_zero_is_a_string_that_is_nil() {
+        let probe = sample::described("-4@$0 -4@$7", &[("a", Kind::Cstring), ("b", Kind::Cstring)]);
+        let arguments = Arguments::new(&probe, &[]);
+        let kinds: Vec<Kind> = arguments.list.iter().map(|argument| argument.kind).collect();
+        assert_eq!(kinds, [Kind::Cstring, Kind::Int]);
+        assert_eq!(arguments.list[0].value.as_ref().unwrap().value.size, 8);
+        assert_eq!(arguments.mismatches.len(), 1, "{:?}", arguments.mismatches);
     }
 
     #[test]

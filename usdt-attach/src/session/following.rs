@@ -235,8 +235,14 @@ impl Following {
         };
         let is_limited =
             |one: &ScannedObject| batch.following.follower.executables(one.object.id).is_some();
-        let (libraries, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_limited);
-        for group in [others, libraries] {
+        // A latency needs both of its probes in one session.
+        let groups = if batch.following.is_pair() {
+            [objects, Vec::new()]
+        } else {
+            let (libraries, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_limited);
+            [others, libraries]
+        };
+        for group in groups {
             batch.attach(&group);
         }
         let Batch { sessions, failures, .. } = batch;
@@ -248,6 +254,11 @@ impl Following {
         }
         self.has_attached |= !sessions.is_empty();
         Ok(sessions)
+    }
+
+    /// Returns true if a session needs two probes, which can be in two files.
+    fn is_pair(&self) -> bool {
+        matches!(self.attacher.options.mode, Mode::Latency { .. })
     }
 
     /// Returns the files that may be hit, of those of the sessions; `None` if it is not time to
@@ -267,6 +278,12 @@ impl Following {
         self.cleaned_up = Instant::now();
         self.follower.live_objects(&known)
     }
+}
+
+/// Returns an error with the same message, for another file.
+fn copy_of(error: &Error) -> Error {
+    let number = error.raw_os_error().unwrap_or(libc::EMFILE);
+    Error::kernel(error.to_string(), std::io::Error::from_raw_os_error(number))
 }
 
 /// Keeps the globs that match no probe of these objects either.
@@ -298,9 +315,9 @@ impl Batch<'_> {
     /// object does not keep the others from being attached to. Returns the error if there are no
     /// descriptors left.
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
-        let first = objects.first()?;
+        let is_pair = self.following.is_pair();
         let Following { follower, attacher, processes, unmatched, .. } = &mut *self.following;
-        let executables = follower.executables(first.object.id);
+        let executables = objects.iter().find_map(|one| follower.executables(one.object.id));
         let limits = Limits {
             remaining: self.remaining,
             buffer: buffer_size(attacher.options.buffer, self.used_buffer),
@@ -334,15 +351,22 @@ impl Batch<'_> {
             Err(error) => match objects {
                 [] => None,
                 [object] => self.fail(object, error),
+                [first, rest @ ..] if is_pair => {
+                    for object in rest {
+                        let error = match &error {
+                            AttachError::Rejected(error) => AttachError::Rejected(copy_of(error)),
+                            _ => AttachError::Gone,
+                        };
+                        self.fail(object, error);
+                    }
+                    self.fail(first, error)
+                }
                 _ => {
                     let (first, second) = objects.split_at(objects.len() / 2);
                     let Some(shortage) = self.attach(first) else { return self.attach(second) };
                     // The others would only fail as well.
                     for object in second {
-                        let copy = shortage.raw_os_error().unwrap_or(libc::EMFILE);
-                        let copy = std::io::Error::from_raw_os_error(copy);
-                        let error = Error::kernel(shortage.to_string(), copy);
-                        self.fail(object, AttachError::Rejected(error));
+                        self.fail(object, AttachError::Rejected(copy_of(&shortage)));
                     }
                     Some(shortage)
                 }

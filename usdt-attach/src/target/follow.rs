@@ -301,6 +301,12 @@ impl Follower {
         std::mem::take(&mut self.warnings)
     }
 
+    /// Makes the next poll scan the whole target, also the files without selected probes.
+    pub fn look_again(&mut self) {
+        self.without_probes = FilesWithoutProbes::default();
+        (self.is_caught_up, self.next_rescan) = (false, Instant::now());
+    }
+
     /// Warns of skipped files that are new. Those of the first scan are known: it finds what the
     /// target's own scan found.
     fn warn_of_skipped(&mut self, skipped: Vec<String>) {

@@ -6,6 +6,7 @@
 //! `/proc/PID/status`), which costs about 60 microseconds for each.
 
 use super::{ProcessHandle, Target};
+use crate::discover::process_state::stop_warning;
 use crate::discover::{Linker, Mounts};
 use crate::error::Result;
 use crate::kernel::{LinkerEvents, ProcessTree};
@@ -18,6 +19,11 @@ use std::time::{Duration, Instant};
 /// How often processes that are reported are scanned. A program calls its linker several times in a
 /// row, and a busy host starts hundreds of programs per second.
 const SCAN_INTERVAL: Duration = Duration::from_millis(25);
+/// How long a linker that has reported its process may take to stop it.
+const STOP_DELAY: Duration = Duration::from_millis(20);
+/// How long a process is continued that is found stopped after a report: the linker's thread may
+/// have been preempted between the two.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 /// The number of linkers that are remembered.
 const MAX_LINKERS: usize = 1 << 14;
 
@@ -38,6 +44,8 @@ pub(super) struct Mapped {
     next_scan: Instant,
     /// The processes that each call of the linker stops.
     stopped: Vec<ProcessHandle>,
+    /// When a linker reported one of them.
+    reported: Option<Instant>,
     /// The size of the mapped code of each process at the last poll.
     code_sizes: HashMap<u32, u64>,
 }
@@ -58,6 +66,7 @@ impl Mapped {
             pending: Vec::new(),
             next_scan: Instant::now(),
             stopped: Vec::new(),
+            reported: None,
             code_sizes: HashMap::new(),
         }
     }
@@ -125,6 +134,7 @@ impl Mapped {
     pub(super) fn take(&mut self) -> Result<(Vec<u32>, bool)> {
         let Some(events) = &mut self.events else { return Ok((Vec::new(), true)) };
         let is_complete = events.drain(&mut self.pending)?;
+        self.note_report();
         let is_due = !self.stopped.is_empty() || Instant::now() >= self.next_scan;
         if self.pending.is_empty() || !is_due {
             return Ok((Vec::new(), is_complete));
@@ -169,14 +179,34 @@ impl Mapped {
             return Ok(false);
         }
         events.drain(&mut self.pending)?;
+        self.note_report();
         Ok(!self.pending.is_empty())
     }
 
-    /// Continues the processes that are stopped.
+    /// Continues the processes that a linker has stopped a moment ago. Others may have been stopped
+    /// by their user, or have a handler for the signal.
     pub(super) fn resume(&self) {
+        let Some(reported) = self.reported else { return };
+        let elapsed = reported.elapsed();
+        if elapsed > STOP_GRACE {
+            return;
+        }
         for process in &self.stopped {
-            // Fails if the process has ended.
-            let _ = pidfd_send_signal(process.as_fd(), Signal::CONT);
+            if elapsed <= STOP_DELAY || stop_warning(process.pid()).is_some() {
+                self.resume_process(process);
+            }
+        }
+    }
+
+    fn resume_process(&self, process: &ProcessHandle) {
+        // Fails if the process has ended.
+        let _ = pidfd_send_signal(process.as_fd(), Signal::CONT);
+    }
+
+    /// Notes that a linker may have stopped its process.
+    fn note_report(&mut self) {
+        if self.pending.iter().any(|pid| self.stops_process(*pid)) {
+            self.reported = Some(Instant::now());
         }
     }
 
@@ -192,9 +222,9 @@ impl Mapped {
             events.stop();
         }
         // A program that the kernel is executing meanwhile may still send its signal.
-        self.resume();
+        self.stopped.iter().for_each(|process| self.resume_process(process));
         std::thread::sleep(Duration::from_millis(1));
-        self.resume();
+        self.stopped.iter().for_each(|process| self.resume_process(process));
         self.stopped.clear();
     }
 }

@@ -49,9 +49,9 @@ impl Aggregation {
         let deadline = std::time::Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
-            if self.event_loop.poll(left)?.is_none() {
-                return Ok(false);
-            }
+            let Some(mut batch) = self.event_loop.poll(left)? else { return Ok(false) };
+            // Sessions that aggregate have no events. The next poll waits once this is known.
+            while batch.next()?.is_some() {}
             if left.is_zero() {
                 return Ok(true);
             }

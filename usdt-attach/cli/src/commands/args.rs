@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
-use usdt_attach::discover::select::{Selected, select_if_any};
+use usdt_attach::discover::select::{Selected, select, select_if_any};
 use usdt_attach::discover::{self, RuntimeEntries, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
@@ -181,6 +181,11 @@ impl HitArgs {
             report_runtime_entries(&found, "pass the glob 'go:*'");
         }
         wait_or_fail(&target, &found, globs, self.require_match || self.dry_run || !waits)?;
+        if (self.dry_run || !waits) && selected.is_empty() {
+            // Probes of libraries are attached to later.
+            select(&found, globs)?;
+            return Err(Error::no_probes(target.to_string()));
+        }
         if !self.dry_run {
             report_entry_cost(&selected, self.single_step);
         }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use usdt_attach::discover::select::Selected;
-use usdt_export::config::{Config, Count, Globs, Latency, Span};
+use usdt_export::config::{Config, Count, CountedElsewhere, Globs, Latency, Span};
 use usdt_export::pairs;
 
 /// Arguments that are labels, by provider: those with few values that distinguish requests.
@@ -66,7 +66,12 @@ fn add_counts(
         [] => vec!["*".to_owned()],
         globs => globs.to_vec(),
     };
-    let except = counts.values().flatten().cloned().collect();
+    let labeled = counts.iter().flat_map(|(labels, probes)| {
+        let counted =
+            |probe: &String| CountedElsewhere { probe: probe.clone(), labels: labels.clone() };
+        probes.iter().map(counted)
+    });
+    let except = labeled.collect();
     config.count.push(Count { probes: Globs(all), except, ..Count::default() });
     for (labels, probes) in counts {
         config.count.push(Count { probes: Globs(probes), labels, ..Count::default() });

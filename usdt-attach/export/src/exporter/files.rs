@@ -57,13 +57,14 @@ impl Exporter<'_> {
             self.settings.found.iter().all(|known| known.object.id != file.object.id)
         };
         found.retain(is_new);
-        self.has_attached |= !found.is_empty();
         self.settings.found.extend(found);
+        self.has_attached |= self.sites() > 0;
         Ok(())
     }
 
     /// Adds the files of the target that no entry has selected so far.
     pub(super) fn find_unselected(&mut self, globs: &[String]) {
+        self.follower.look_again();
         if !self.settings.target.has_changing_files() {
             return;
         }

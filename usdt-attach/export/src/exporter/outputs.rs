@@ -116,6 +116,7 @@ impl Exporter<'_> {
         }
         let applied = self.apply_entries(&new);
         self.close_unselected();
+        self.has_attached |= self.sites() > 0;
         if let Err(error) = applied {
             self.apply_endpoint(old.prometheus.as_ref(), old_security)?;
             return Err(error);

@@ -21,6 +21,7 @@ use super::BccHelper;
 use super::source::access::{SiteAccess, Sites, accessors, identifier, prelude};
 pub use super::tables::TableContents;
 use super::tables::Tables;
+use crate::backend::attach::NO_EXECUTABLES;
 use crate::bpf::codegen::filter_prologue;
 use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
@@ -163,7 +164,11 @@ impl Build<'_> {
         let tables = Tables::create(compiled.answer.tables)?;
         let mut bodies = compiled.answer.functions;
         let maps = Maps::create(self.plan, Transport::RingBuf)?;
-        let prologue = filter_prologue(self.plan, &maps.fds(), namespace)?;
+        let executable = self.plan.executables.as_ref().and_then(|_| detect::executable_offsets());
+        if self.plan.executables.is_some() && executable.is_none() {
+            return Err(Error::unsupported(NO_EXECUTABLES));
+        }
+        let prologue = filter_prologue(self.plan, &maps.fds(), namespace, executable)?;
         let mut programs = Vec::new();
         for (function, cookies) in &self.functions {
             let name = format!("usdt__{function}");

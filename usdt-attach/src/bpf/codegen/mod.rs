@@ -32,7 +32,7 @@ use super::asm::{
     Assembler, Cond, Insn, JumpError, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
-use crate::bpf::{Counter, KernelFeatures, MapFds, PidNamespace, Program};
+use crate::bpf::{Counter, ExecutableOffsets, KernelFeatures, MapFds, PidNamespace, Program};
 use crate::error::{Error, Result};
 use crate::plan::pt_regs::CheckedFlags;
 use crate::plan::{Handler, Plan, Site};
@@ -100,10 +100,11 @@ pub(crate) fn filter_prologue(
     plan: &Plan,
     maps: &MapFds,
     pid_namespace: Option<PidNamespace>,
+    executable: Option<ExecutableOffsets>,
 ) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, is_traced) = (asm.label(), asm.label());
-    let features = KernelFeatures { pid_namespace, ..KernelFeatures::default() };
+    let features = KernelFeatures { pid_namespace, executable, ..KernelFeatures::default() };
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
     emitter.load_ids();
