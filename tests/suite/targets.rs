@@ -52,3 +52,11 @@ fn pairs_probes_of_two_files() {
         usdt_e2e::targets::check_pairs(backend).unwrap_or_else(|problem| panic!("{problem}"));
     }
 }
+
+#[test]
+fn orders_events_of_two_files_by_time() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    usdt_e2e::targets::check_order().unwrap_or_else(|problem| panic!("{problem}"));
+}

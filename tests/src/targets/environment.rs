@@ -1,7 +1,7 @@
 //! Where the program runs.
 
+use super::execute;
 use super::program::Image;
-use super::{HITS, execute};
 use crate::{Process, command, text};
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -143,6 +143,8 @@ impl Drop for Running {
 
 /// An environment with the program in it.
 pub(super) struct Place {
+    /// How often the program fires each probe.
+    hits: usize,
     instances: Vec<Instance>,
     /// What starts a command next to the program; empty on the host.
     tool_prefix: Vec<OsString>,
@@ -154,8 +156,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn create(environment: Environment, image: &Image) -> Result<Place, String> {
+    /// Creates the environment. The program fires each probe `hits` times.
+    pub(super) fn create(
+        environment: Environment,
+        image: &Image,
+        hits: usize,
+    ) -> Result<Place, String> {
         let mut place = Place {
+            hits,
             instances: Vec::new(),
             tool_prefix: Vec::new(),
             holder: None,
@@ -201,7 +209,7 @@ impl Place {
         words.push(seen.join("targets").into());
         words.push(seen.join("run").into());
         words.push(seen.join("libloaded.so").into());
-        words.push(HITS.to_string().into());
+        words.push(self.hits.to_string().into());
         // A word that no other process has, to find the process by.
         words.push(format!("{}#{}", folder.display(), self.instances.len()).into());
         self.instances.push(Instance {

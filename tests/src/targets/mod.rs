@@ -144,7 +144,7 @@ impl Cell {
             _ => None,
         };
         let image = Image::build()?;
-        let place = environment::Place::create(self.environment, &image)?;
+        let place = environment::Place::create(self.environment, &image, HITS)?;
         let mut running = Vec::new();
         if self.selection != Selection::Command {
             for instance in place.instances() {
@@ -255,12 +255,13 @@ impl Cell {
     }
 }
 
-/// Measures the time from a probe of the program to one of its library, with `--exe`.
-///
-/// # Errors
-///
-/// Says how many values are missing or too many, with the messages of the tracer.
-pub fn check_pairs(backend: &'static str) -> Result<(), String> {
+/// Traces a program and one of its libraries with `--exe`, in two sessions, by a command such as
+/// `latency`. Returns its output.
+fn run_with_library(
+    command_name: &str,
+    backend: &'static str,
+    hits: usize,
+) -> Result<String, String> {
     let cell = Cell {
         environment: Environment::Host,
         selection: Selection::Executable,
@@ -268,24 +269,50 @@ pub fn check_pairs(backend: &'static str) -> Result<(), String> {
         backend,
     };
     let image = Image::build()?;
-    let place = environment::Place::create(cell.environment, &image)?;
+    let place = environment::Place::create(cell.environment, &image, hits)?;
     let instance = place.instances().first().ok_or("no instance")?;
     let running = Running::start(place.command(instance, None))?;
     cell.wait("the program to start", || instance.has("started"))?;
     let probes = [ProbeFile::Executable, ProbeFile::Linked]
         .map(|file| format!("{}:{}", image.provider(), file.name()));
-    let exe = place.executable();
     let mut tracer = command(tools().join("usdt-attach"));
-    tracer.args(["latency", "--json", "--backend", backend, "--exe"]).arg(&exe).args(&probes);
-    let mut tracer = Process::start(&mut tracer);
+    tracer.args([command_name, "--json", "--backend", backend, "--exe"]).arg(place.executable());
+    let mut tracer = Process::start(tracer.args(&probes));
     let outcome = cell.drive(&place, &tracer, vec![running]);
     let (_, out, errors) = place.interrupt(&mut tracer)?;
     outcome.map_err(|problem| format!("{problem}\n{out}{errors}"))?;
-    let (rows, summary) = events_and_summary(&out);
+    Ok(out)
+}
+
+/// Measures the time from a probe of the program to one of its library.
+///
+/// # Errors
+///
+/// Says how many values are missing or too many.
+pub fn check_pairs(backend: &'static str) -> Result<(), String> {
+    let (rows, summary) = events_and_summary(&run_with_library("latency", backend, HITS)?);
     if rows.len() != 1 || rows[0]["count"] != HITS {
-        return Err(format!("{rows:?} {summary} {errors}"));
+        return Err(format!("{rows:?} {summary}"));
     }
     Ok(())
+}
+
+/// Traces more hits than a tracer reads at once, while nobody reads its output.
+///
+/// # Errors
+///
+/// Names the first event that comes too late.
+pub fn check_order() -> Result<(), String> {
+    const MANY: usize = 20_000;
+    let (events, summary) = events_and_summary(&run_with_library("trace", "embedded", MANY)?);
+    if events.len() != 2 * MANY {
+        return Err(format!("{} events: {summary}", events.len()));
+    }
+    let times = events.iter().filter_map(|event| event["time_ns"].as_u64()).collect::<Vec<_>>();
+    match times.windows(2).position(|pair| pair[0] > pair[1]) {
+        None => Ok(()),
+        Some(at) => Err(format!("event {at} is later than the next one: {:?}", events.get(at))),
+    }
 }
 
 /// Runs the combinations whose names contain each of the words, and prints the result of each.

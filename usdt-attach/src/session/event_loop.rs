@@ -74,6 +74,8 @@ pub struct EventLoop {
     /// Events after this time wait for the next batch, so that those of several sessions are in
     /// order: in nanoseconds of CLOCK_MONOTONIC.
     batch_end: u64,
+    /// The time of the last event.
+    last_time: u64,
     /// True if the caller has read the last batch to its end.
     batch_is_read: bool,
     /// True if the batch has moved to an event that the caller has not read yet.
@@ -141,6 +143,7 @@ impl EventLoop {
             batch_session: usize::MAX,
             heads: Vec::new(),
             batch_end: u64::MAX,
+            last_time: 0,
             batch_is_read: true,
             has_peeked: false,
             may_have_more: false,
@@ -332,7 +335,11 @@ impl EventLoop {
                 *head = if session.advance()? {
                     Head::Event(session.time())
                 } else {
-                    self.may_have_more |= session.may_have_more();
+                    if session.may_have_more() {
+                        // Its next events come with the next batch, before later ones of others.
+                        self.may_have_more = true;
+                        self.batch_end = self.batch_end.min(self.last_time);
+                    }
                     Head::End
                 };
             }
@@ -343,8 +350,10 @@ impl EventLoop {
                 first = Some((time, index));
             }
         }
+        let first = first.filter(|(time, _)| *time <= self.batch_end);
         self.batch_is_read = first.is_none();
-        let Some((_, index)) = first else { return Ok(false) };
+        let Some((time, index)) = first else { return Ok(false) };
+        self.last_time = time;
         if let Some(head) = self.heads.get_mut(index) {
             *head = Head::Unknown;
         }
