@@ -2,7 +2,7 @@
 
 use super::command_error::CommandError;
 use super::go_module::{GoModule, find_module};
-use super::output::{create_directory, print_diff, print_text};
+use super::output::{create_directory, print_changes, print_diff, print_text};
 use crate::packages::{self, PACKAGES, Package, SourceFile};
 use clap::Args;
 use cli_common::{FINDINGS, OK, say, warn};
@@ -227,15 +227,7 @@ fn check(destination: &Destination, selected: &[&Package]) -> Result<i32, Comman
         for file in files {
             let path = folder.join(&file.path);
             old.remove(&path);
-            let before = match usdt_files::read_text(&path, TEXT_LIMIT) {
-                Ok(before) => before,
-                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-                Err(error) => return Err(CommandError::unreadable(&path, error)),
-            };
-            if before != file.text {
-                print_diff(&Escaped::new(&path).to_string(), "generated", &before, &file.text)?;
-                is_stale = true;
-            }
+            is_stale |= print_changes(&path, &file.text)?;
         }
         for (path, before) in old {
             print_diff(&Escaped::new(&path).to_string(), "removed", &before, "")?;

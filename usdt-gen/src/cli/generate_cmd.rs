@@ -2,7 +2,7 @@
 
 use super::command_error::CommandError;
 use super::language_args::{self, LanguageArgs};
-use super::output::{print_diff, write_package};
+use super::output::{print_changes, write_package};
 use crate::dlang::Dialect;
 use crate::golang::{self, File};
 use clap::{Args, ValueEnum};
@@ -108,17 +108,9 @@ fn check(directory: &Path, files: &[File]) -> Result<i32, CommandError> {
     let mut stale = Vec::new();
     for file in files {
         let target = directory.join(&file.name);
-        let old = match usdt_files::read_text(&target, TEXT_LIMIT) {
-            Ok(old) => old,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(CommandError::unreadable(&target, e)),
-        };
-        if old == file.text {
-            continue;
+        if print_changes(&target, &file.text)? {
+            stale.push(Escaped::new(&target).to_string());
         }
-        let name = Escaped::new(&target).to_string();
-        print_diff(&name, "generated", &old, &file.text)?;
-        stale.push(name);
     }
     if stale.is_empty() {
         return Ok(OK);

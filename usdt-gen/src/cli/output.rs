@@ -5,8 +5,9 @@ use crate::golang::File;
 use serde::Serialize;
 use stapsdt::escape::Escaped;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::Path;
-use usdt_files::{Origin, write_if_changed};
+use usdt_files::{Origin, TEXT_LIMIT, write_if_changed};
 
 /// Writes data to standard output as it is. A closed pipe is not an error.
 pub(super) fn print(data: &str) -> Result<(), CommandError> {
@@ -51,6 +52,21 @@ pub(super) fn print_diff(
     let diff = similar::TextDiff::from_lines(old, new);
     let header = format!("{name} ({state})");
     print_text(&diff.unified_diff().header(name, &header).to_string(), false)
+}
+
+/// Prints the changes that would make a file what it is to be. Returns false if there are none. A
+/// file that does not exist is empty.
+pub(super) fn print_changes(path: &Path, new: &str) -> Result<bool, CommandError> {
+    let old = match usdt_files::read_text(path, TEXT_LIMIT) {
+        Ok(old) => old,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(CommandError::unreadable(path, error)),
+    };
+    if old == new {
+        return Ok(false);
+    }
+    print_diff(&Escaped::new(path).to_string(), "generated", &old, new)?;
+    Ok(true)
 }
 
 /// Writes the files of a generated package; files whose content is unchanged keep their timestamps.
