@@ -260,9 +260,7 @@ fn follows_libraries_of_a_cgroup() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
-    let Some(group) = crate::process_following::Cgroup::new() else {
-        panic!("cannot mount cgroup2")
-    };
+    let group = usdt_e2e::containment::Cgroup::new().unwrap();
     let programs = Programs::build();
     let mut hosts = [(); 3].map(|()| Host::start(&programs.path("host")));
     let join = |host: &Host| {

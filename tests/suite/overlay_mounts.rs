@@ -1,49 +1,13 @@
 //! One file under several paths and mounts: overlays of one image, bind mounts and hard links.
 
 use crate::loaded_libraries::{Host, Programs, backends};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use usdt_e2e::containment::Mounts;
 use usdt_e2e::{
     Need, Process, attach, command, events_and_summary, free_port, have, stdout, text, tools,
     wait_for, write,
 };
-
-/// Mounts that are removed with the test.
-#[derive(Default)]
-struct Mounts(Vec<PathBuf>);
-
-impl Mounts {
-    fn mount(&mut self, args: &[&str], place: &Path) {
-        stdout(Command::new("mount").args(args).arg(place));
-        self.0.push(place.to_owned());
-    }
-
-    /// Mounts an overlay over the folder `lower`, as a container of an image.
-    fn overlay(&mut self, folder: &Path, name: &str) -> PathBuf {
-        let make = |part: &str| {
-            let path = folder.join(format!("{name}-{part}"));
-            std::fs::create_dir(&path).unwrap();
-            path
-        };
-        let (upper, work, place) = (make("upper"), make("work"), make("root"));
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            folder.join("lower").display(),
-            upper.display(),
-            work.display()
-        );
-        self.mount(&["-t", "overlay", "overlay", "-o", &options], &place);
-        place
-    }
-}
-
-impl Drop for Mounts {
-    fn drop(&mut self) {
-        for place in self.0.iter().rev() {
-            let _ = Command::new("umount").arg("-l").arg(place).status();
-        }
-    }
-}
 
 /// A folder with an image, and processes that run its program in containers.
 struct Containers {
@@ -66,8 +30,12 @@ impl Containers {
             lower,
         ]));
         let mut mounts = Mounts::default();
-        let roots: Vec<PathBuf> =
-            (0..count).map(|n| mounts.overlay(folder.path(), &n.to_string())).collect();
+        let roots: Vec<PathBuf> = (0..count)
+            .map(|n| {
+                let lower = folder.path().join("lower");
+                mounts.overlay(&lower, folder.path(), &n.to_string()).unwrap()
+            })
+            .collect();
         let hosts = roots.iter().map(|root| Host::start(&root.join("host"))).collect();
         Containers { hosts, roots, _mounts: mounts, folder }
     }
@@ -201,7 +169,7 @@ fn counts_each_hit_once_under_bind_mounts_and_hard_links() {
     std::fs::hard_link(programs.path("host"), &link).unwrap();
     std::fs::create_dir(&place).unwrap();
     let mut mounts = Mounts::default();
-    mounts.mount(&["--bind", programs.path("").to_str().unwrap()], &place);
+    mounts.mount(&["--bind", programs.path("").to_str().unwrap()], &place).unwrap();
     let paths = [programs.path("host"), link, place.join("host")];
     let mut hosts = paths.map(|path| Host::start(&path));
     let pids = hosts.each_ref().map(Host::pid);

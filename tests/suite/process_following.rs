@@ -4,10 +4,10 @@ use crate::session::tracer;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
+use usdt_e2e::containment::Cgroup;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
     semaphore_of, stdout, text, wait_for,
@@ -136,64 +136,12 @@ fn ignores_a_reused_process_id() {
     }
 }
 
-/// A control group that is removed when the test ends.
-pub(crate) struct Cgroup {
-    mount: tempfile::TempDir,
-    name: String,
-}
-
-impl Cgroup {
-    pub(crate) fn new() -> Option<Cgroup> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let mount = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "cgroup2", "none"])
-            .arg(mount.path())
-            .status()
-            .unwrap();
-        mounted.success().then(|| {
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("usdt-e2e-{}-{number}", std::process::id());
-            std::fs::create_dir_all(mount.path().join(&name).join("inner")).unwrap();
-            Cgroup { mount, name }
-        })
-    }
-
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.mount.path().join(&self.name)
-    }
-
-    /// Returns a command that moves itself into `folder` of the group and then executes the
-    /// program.
-    pub(crate) fn command(&self, folder: &str, app: &Copy, args: &str) -> Command {
-        let mut shell = command("sh");
-        let procs = self.path().join(folder).join("cgroup.procs");
-        shell.args(["-c", &format!("echo $$ > {}; exec {} {args}", procs.display(), app.as_str())]);
-        shell
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for folder in [self.path().join("inner"), self.path()] {
-            for _ in 0..100 {
-                // Killed processes leave the group a moment later.
-                if std::fs::remove_dir(&folder).is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-        }
-        let _ = Command::new("umount").arg(self.mount.path()).status();
-    }
-}
-
 #[test]
 fn follows_a_cgroup_and_its_descendants() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let Some(group) = Cgroup::new() else { panic!("cannot mount cgroup2") };
+    let group = Cgroup::new().unwrap();
     let (app, later) =
         (copy(&Fixture::get("hits", Mode::Sealed)), copy(&Fixture::get("hits", Mode::Stripped)));
     let inside = Process::start(&mut group.command("inner", &app, "-per 3 -linger 20s"));

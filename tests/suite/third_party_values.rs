@@ -2,10 +2,10 @@
 //! memory yet, floating-point notes, and operands of 16 bytes.
 #![cfg(target_arch = "x86_64")]
 
-use crate::process_following::Cgroup;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use usdt_e2e::containment::Cgroup;
 use usdt_e2e::{
     Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, root, stdout,
     text, tools, usdt_gen, wait_for,
@@ -313,7 +313,7 @@ fn reads_constants_from_their_file_if_the_kernel_cannot() {
     let source = std::fs::read_to_string(root().join("tests/c/cold.c")).unwrap();
     let app = copy(&build(folder.path(), "cold", &source));
     let pages = cold_file(folder.path());
-    let group = Cgroup::new().expect("cgroup2 can be mounted");
+    let group = Cgroup::new().unwrap();
     for backend in backends() {
         let arguments = format!("{} wait", pages.display());
         let target = Process::start(&mut group.command("", &app, &arguments));

@@ -1,7 +1,7 @@
 //! Where the program runs.
 
-use super::execute;
 use super::program::Image;
+use crate::containment::{Cgroup, Mounts};
 use crate::{Process, command, text};
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -150,9 +150,9 @@ pub(super) struct Place {
     tool_prefix: Vec<OsString>,
     /// The first process of the PID namespace.
     holder: Option<Running>,
-    mounts: Vec<PathBuf>,
-    /// Folders of the mounts.
-    _folders: Vec<tempfile::TempDir>,
+    // Unmounted before their folders are removed.
+    mounts: Mounts,
+    layers: tempfile::TempDir,
 }
 
 impl Place {
@@ -167,8 +167,8 @@ impl Place {
             instances: Vec::new(),
             tool_prefix: Vec::new(),
             holder: None,
-            mounts: Vec::new(),
-            _folders: Vec::new(),
+            mounts: Mounts::default(),
+            layers: tempfile::tempdir().map_err(|e| e.to_string())?,
         };
         let root = image.path();
         match environment {
@@ -189,8 +189,8 @@ impl Place {
                 place.add(root, Path::new("/"), &["unshare", "-U", "-r"].map(OsString::from));
             }
             Environment::Containers => {
-                for _ in 0..2 {
-                    let merged = place.mount_overlay(root)?;
+                for name in ["first", "second"] {
+                    let merged = place.mounts.overlay(root, place.layers.path(), name)?;
                     let mut words = ["unshare", "-m", "-p", "-f", "--kill-child", "chroot"]
                         .map(OsString::from)
                         .to_vec();
@@ -219,27 +219,6 @@ impl Place {
             pid: Cell::new(None),
             shares_namespace: !self.tool_prefix.is_empty(),
         });
-    }
-
-    /// Mounts a writable layer over `lower`, as a container engine does.
-    fn mount_overlay(&mut self, lower: &Path) -> Result<PathBuf, String> {
-        let layer = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let [upper, work, merged] = ["upper", "work", "merged"].map(|name| layer.path().join(name));
-        for folder in [&upper, &work, &merged] {
-            std::fs::create_dir(folder).map_err(|e| e.to_string())?;
-        }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.display(),
-            upper.display(),
-            work.display()
-        );
-        execute(
-            Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&merged),
-        )?;
-        self.mounts.push(merged.clone());
-        self._folders.push(layer);
-        Ok(merged)
     }
 
     pub(super) fn instances(&self) -> &[Instance] {
@@ -323,10 +302,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Its processes use the mounts.
         drop(self.holder.take());
-        for mount in &self.mounts {
-            let _ = Command::new("umount").arg("-l").arg(mount).status();
-        }
     }
 }
 
@@ -349,39 +326,4 @@ fn wait_for_child(pid: u32) -> Result<u32, String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     Err("cannot create a PID namespace".to_owned())
-}
-
-/// A control group that is removed when it is dropped.
-pub(super) struct Cgroup {
-    mount: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Cgroup {
-    pub(super) fn create() -> Result<Cgroup, String> {
-        let mount = tempfile::tempdir().map_err(|e| e.to_string())?;
-        execute(Command::new("mount").args(["-t", "cgroup2", "none"]).arg(mount.path()))?;
-        let name = mount.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let path = mount.path().join(format!("targets{name}"));
-        let cgroup = Cgroup { path, mount };
-        std::fs::create_dir(&cgroup.path).map_err(|e| e.to_string())?;
-        Ok(cgroup)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Processes that were killed leave the group a moment later.
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.path).is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = Command::new("umount").arg(self.mount.path()).status();
-    }
 }

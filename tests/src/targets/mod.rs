@@ -8,13 +8,12 @@ mod program;
 
 pub use environment::Environment;
 
-use crate::{Process, command, events_and_summary, text, tools};
-use environment::{Cgroup, Instance, Running};
+use crate::containment::Cgroup;
+use crate::{Process, command, events_and_summary, tools};
+use environment::{Instance, Running};
 use program::Image;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often each instance of the program fires each probe.
@@ -140,7 +139,7 @@ impl Cell {
     /// Says which hits are missing or too many, with the messages of the tracer.
     pub fn run(&self) -> Result<(), String> {
         let cgroup = match self.selection {
-            Selection::Cgroup => Some(Cgroup::create()?),
+            Selection::Cgroup => Some(Cgroup::new()?),
             _ => None,
         };
         let image = Image::build()?;
@@ -212,7 +211,7 @@ impl Cell {
             Selection::Pid => vec!["-p".into(), place.pids()?.into()],
             Selection::Executable => vec!["--exe".into(), place.executable().into()],
             Selection::Cgroup => {
-                let path = cgroup.map_or(Path::new(""), Cgroup::path);
+                let path = cgroup.map(Cgroup::path).unwrap_or_default();
                 vec!["--cgroup".into(), path.into()]
             }
             Selection::Host => vec!["--all".into()],
@@ -337,13 +336,4 @@ pub fn run(words: &[String]) -> Result<(), String> {
     }
     println!("{} combinations tested, {} failed", cells.len(), failed.len());
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
-}
-
-/// Runs a command that must succeed.
-fn execute(command: &mut Command) -> Result<(), String> {
-    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    if out.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}: {}", out.status, text(&out.stderr)))
 }

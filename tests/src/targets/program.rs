@@ -1,6 +1,5 @@
 //! The program that is traced, and the root folder that it can run in.
 
-use super::execute;
 use crate::{output, root};
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +31,7 @@ impl Image {
     }
 
     fn compile(&self, options: &[&str], name: &str) -> Result<(), String> {
-        execute(
+        output(
             Command::new("cc")
                 .args(["-O2", "-o"])
                 .arg(self.path().join(name))
@@ -40,6 +39,7 @@ impl Image {
                 .arg(format!("-DPROVIDER={}", self.provider))
                 .args(options),
         )
+        .map(drop)
     }
 
     /// Copies the libraries of the C compiler's target, and the dynamic linker.
