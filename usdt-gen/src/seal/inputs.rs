@@ -61,6 +61,10 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
     if blobs.is_empty() && !has_notes && !options.function_entries {
         return Ok(None);
     }
+    // The kernel does not run such a file (ELF gABI, "Program Header").
+    if view.segments.iter().any(|segment| segment.is_load() && segment.filesz > segment.memsz) {
+        return Err(SealError::Layout("a segment is larger in the file than in memory"));
+    }
     let Some(arch) = view.arch() else {
         return Err(SealError::Unsupported(format!(
             "unsupported architecture (e_machine {}): seal a 64-bit amd64 or arm64 file",

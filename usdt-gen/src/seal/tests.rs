@@ -197,6 +197,16 @@ fn rejects_sections_that_contradict_segments() {
     );
 }
 
+/// The base would be placed in the file's part of the segment, and not be found in its memory. Found
+/// by fuzzing.
+#[test]
+fn rejects_segments_that_are_larger_in_the_file_than_in_memory() {
+    let mut data = good();
+    data[64 + 40..64 + 48].fill(0);
+    let expected = SealError::Layout("a segment is larger in the file than in memory");
+    assert_eq!(seal(&data, Options::default()).unwrap_err(), expected);
+}
+
 /// Rewriting such a table would overwrite the headers. Found by fuzzing.
 #[test]
 fn rejects_symbol_tables_that_overlap_headers() {

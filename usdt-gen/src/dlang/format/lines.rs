@@ -165,8 +165,20 @@ impl Writer {
     }
 }
 
+/// Replaces line endings of Windows. Several carriage returns before a line feed stay, because removing
+/// one would leave another line ending of Windows.
 fn normalize_newlines(source: &str) -> String {
-    source.replace("\r\n", "\n")
+    let mut out = String::with_capacity(source.len());
+    for line in source.split_inclusive('\n') {
+        match line.strip_suffix("\r\n").filter(|before| !before.ends_with('\r')) {
+            Some(before) => {
+                out.push_str(before);
+                out.push('\n');
+            }
+            None => out.push_str(line),
+        }
+    }
+    out
 }
 
 /// A statement, split at its parameters.

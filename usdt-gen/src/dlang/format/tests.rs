@@ -89,6 +89,19 @@ fn keeps_the_space_after_a_backslash() {
 }
 
 #[test]
+fn replaces_line_endings_of_windows() {
+    expect(
+        "provider p {\r\n\tprobe a(); /* x\r\n y */\r\n};\r\n",
+        "provider p {\n\tprobe a(); /* x\n y */\n};\n",
+    );
+    // Formatting again must not change the result.
+    for source in ["p = {\n\t/* x\r\r\n y */ };\n", "p = { a /* x\r\r\n y */ b };\n"] {
+        let once = formatted(source).unwrap();
+        assert_eq!(formatted(&once).unwrap(), once);
+    }
+}
+
+#[test]
 fn rejects_sources_that_it_cannot_format() {
     for (source, problem) in [
         ("provider a { /* never", "this comment is never closed"),
