@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // keys and values are passed by address; their sizes are checked against those of the map
 
 use super::memlock::retry_with_raised_memlock;
-use super::possible_cpus::possible_cpus;
+use super::cpus::possible_cpus;
 use super::syscall::{bpf, bpf_fd, number, object_name, pointer};
 use super::uapi;
 use std::ffi::CStr;

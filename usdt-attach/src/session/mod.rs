@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
-use crate::kernel::{Counts, parallel};
+use crate::kernel::{Counts, clock, parallel};
 use crate::plan::{Plan, record_layout};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -474,17 +474,8 @@ fn is_zero(count: &u64) -> bool {
 
 /// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.
 fn clock_offset() -> i64 {
-    nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Monotonic)
-}
-
-/// The time of CLOCK_MONOTONIC, in nanoseconds.
-fn monotonic_nanoseconds() -> u64 {
-    nanoseconds(rustix::time::ClockId::Monotonic).cast_unsigned()
-}
-
-fn nanoseconds(clock: rustix::time::ClockId) -> i64 {
-    let time = rustix::time::clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+    let realtime = clock::nanoseconds(rustix::time::ClockId::Realtime);
+    realtime.wrapping_sub(clock::monotonic_nanoseconds()).cast_signed()
 }
 
 #[cfg(test)]
