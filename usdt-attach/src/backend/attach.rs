@@ -73,7 +73,11 @@ impl<C: Compiler> KernelBackend<C> {
 }
 
 /// The kernel features that programs attached with `method` may use.
-fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_rings: bool) -> KernelFeatures {
+fn program_features(
+    method: LinkMethod,
+    plan: &Plan,
+    supports_mapped_rings: bool,
+) -> KernelFeatures {
     match method {
         // A kernel without BPF cookies is too old for programs that read `task_struct` directly.
         LinkMethod::ProgramPerSite => {

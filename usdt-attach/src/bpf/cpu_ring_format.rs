@@ -46,8 +46,10 @@ impl CpuRings {
         let share = buffer.checked_div(cpus)?;
         let capacity = 1u32.checked_shl(share.checked_ilog2()?)?;
         let used = (DATA + HEADER).unsigned_abs().into();
-        let stride =
-            capacity.checked_add(longest)?.checked_add(used)?.checked_next_multiple_of(ALIGNMENT)?;
+        let stride = capacity
+            .checked_add(longest)?
+            .checked_add(used)?
+            .checked_next_multiple_of(ALIGNMENT)?;
         let rings = CpuRings { count: cpus, capacity, stride };
         let fits = rings.value_size()? <= MAX_CAPACITY && capacity / 2 >= longest;
         (buffer.is_power_of_two() && capacity >= MIN_CAPACITY && fits).then_some(rings)

@@ -34,6 +34,23 @@ pub struct Counts {
     pub outside: u64,
 }
 
+/// Adds the counts of two sites.
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            hits: self.hits + other.hits,
+            dropped: self.dropped + other.dropped,
+            filtered: self.filtered + other.filtered,
+            overwritten: self.overwritten + other.overwritten,
+            unmatched: self.unmatched + other.unmatched,
+            too_deep: self.too_deep + other.too_deep,
+            outside: self.outside + other.outside,
+        }
+    }
+}
+
 /// Number of 64-bit counters per site.
 const COUNTS: usize = 7;
 

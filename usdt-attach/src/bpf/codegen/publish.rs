@@ -107,7 +107,12 @@ impl Emitter<'_> {
 
     /// Publishes the record through the mapped ring, whose protocol is described in
     /// `docs/mapped-ring.md`.
-    pub(super) fn publish_to_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp], published: Label) {
+    pub(super) fn publish_to_mapped_ring(
+        &mut self,
+        layout: &Layout,
+        rest: &[ReadOp],
+        published: Label,
+    ) {
         let capacity = self.plan.buffer as i32;
         self.used_len(layout);
         let reserved = self.asm.label();
