@@ -1,6 +1,7 @@
 //! Every hit is counted exactly, and its arguments are correct.
 
 use serde_json::{Value, json};
+use usdt_attach::kernel::detect::detect_features;
 use usdt_e2e::{Fixture, Mode, Need, attach, copy, events_and_summary, have, text};
 
 /// Returns the string of a hit of the fixture `hits`, which repeats every 100 hits.
@@ -37,6 +38,7 @@ fn trace_hits(backend: &str, mode: Mode, hits_per_goroutine: u64) {
     assert_eq!(count("filtered"), 0);
     assert_eq!(events.len() as u64, count("delivered"));
     let mut seen = std::collections::HashMap::<u64, u64>::new();
+    let (mut last_time, mut out_of_order) = (0, 0);
     for line in events {
         let event: Value = serde_json::from_str(line).unwrap();
         let args = &event["args"];
@@ -48,6 +50,16 @@ fn trace_hits(backend: &str, mode: Mode, hits_per_goroutine: u64) {
         let next = seen.entry(goroutine).or_insert(0);
         assert!(n >= *next, "{line}");
         *next = n + 1;
+        let time = event["time_ns"].as_u64().unwrap();
+        out_of_order += u64::from(time < last_time);
+        last_time = last_time.max(time);
+    }
+    if backend == "embedded" && detect_features().preemption {
+        // A hypervisor may take the CPU from a program that records an event.
+        assert!(
+            out_of_order <= summary["summary"]["out_of_order"].as_u64().unwrap_or(0),
+            "{summary}"
+        );
     }
     // A goroutine that ran while the buffer was full may have no event.
     assert!(seen.len() == 8 || count("dropped") > 0, "{summary}");
@@ -146,9 +158,12 @@ fn slow_reader_loses_events_but_counts_them() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let folder = tempfile::tempdir().unwrap();
+    let messages = folder.path().join("messages");
     let script = format!(
-        "usdt-attach trace --json --max-string 2048 e2e:hit -- {} -goroutines 2 -per 100000 | (sleep 2; cat)",
-        app.as_str()
+        "usdt-attach trace --json --max-string 2048 e2e:hit -- {} -goroutines 2 -per 100000 2>{} | (sleep 2; cat)",
+        app.as_str(),
+        messages.display()
     );
     let out = usdt_e2e::stdout(usdt_e2e::command("sh").args(["-c", &script]));
     let (events, summary) = events_and_summary(&out);
@@ -157,6 +172,12 @@ fn slow_reader_loses_events_but_counts_them() {
     assert!(count("dropped") > 0, "{summary}");
     assert_eq!(count("delivered") + count("dropped"), 200_000);
     assert_eq!(events.len() as u64, count("delivered"));
+    let messages = std::fs::read_to_string(&messages).unwrap();
+    let drops = messages.lines().find(|line| line.contains("dropping")).unwrap_or_default();
+    assert!(
+        drops.ends_with(" % of e2e:hit; use --sample, --filter, --rate or `count`"),
+        "{messages}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod checks;
 pub mod commands;
+mod drop_messages;
 mod exit_code;
 mod file_checks;
 mod goview;

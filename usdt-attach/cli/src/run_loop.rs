@@ -2,6 +2,7 @@
 //! the end of the target.
 
 use crate::commands::waiting::check_matched;
+use crate::drop_messages::DropMonitor;
 use crate::signals::Signals;
 use cli_common::{say, warn};
 use std::io;
@@ -91,6 +92,7 @@ pub(crate) fn run(
     let mut last_report = start;
     let mut write_error = None;
     let mut unreadable = 0u64;
+    let mut drops = DropMonitor::new();
     loop {
         let mut timeout = MAX_POLL_TIMEOUT;
         if let Some(interval) = conditions.interval {
@@ -111,6 +113,7 @@ pub(crate) fn run(
             write_error = output.flush().err();
         }
         warn(event_loop.take_warnings());
+        drops.check(&event_loop)?;
         let is_over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
         if is_over || write_error.is_some() || signals.received() {
             event_loop.detach();

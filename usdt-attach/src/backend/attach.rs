@@ -1,6 +1,8 @@
 //! Attaching a plan through the kernel, with the programs of either compiler.
 
 use super::traits::{AttachPlan, Attachment, ProgramStats};
+use crate::bpf::cpu_ring_format::CpuRings;
+use crate::bpf::cpus::cpu_ids_end;
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::{Error, Result};
 use crate::kernel::capabilities::add_hint;
@@ -22,8 +24,8 @@ pub(super) const NO_EXECUTABLES: &str =
 
 /// Compiles the BPF programs of a plan.
 pub(crate) trait Compiler: fmt::Debug + Send + Sync {
-    /// True if the generated programs can write to the mapped ring.
-    const SUPPORTS_MAPPED_RING: bool;
+    /// True if the generated programs can write to rings in mapped memory.
+    const SUPPORTS_MAPPED_RINGS: bool;
     /// Generates instructions that refer to the maps by their descriptors.
     fn compile(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures)
     -> Result<Vec<Program>>;
@@ -46,7 +48,7 @@ impl<C: Compiler> KernelBackend<C> {
     fn try_attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
-        let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
+        let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RINGS);
         features.pid_namespace = pid_namespace::own()?;
         if plan.executables.is_some() && features.executable.is_none() {
             return Err(Error::unsupported(NO_EXECUTABLES));
@@ -71,7 +73,11 @@ impl<C: Compiler> KernelBackend<C> {
 }
 
 /// The kernel features that programs attached with `method` may use.
-fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool) -> KernelFeatures {
+fn program_features(
+    method: LinkMethod,
+    plan: &Plan,
+    supports_mapped_rings: bool,
+) -> KernelFeatures {
     match method {
         // A kernel without BPF cookies is too old for programs that read `task_struct` directly.
         LinkMethod::ProgramPerSite => {
@@ -81,15 +87,18 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
             // On amd64, atomics (Linux 5.12) are older than cookies (5.15); on arm64 they came
             // later (5.18).
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
+            let preemption = plan.records().then(detect::preemption_functions).flatten();
+            let transport = match (preemption.and_then(|_| cpu_rings(plan)), atomics) {
+                _ if !supports_mapped_rings => Transport::RingBuf,
+                (Some(rings), _) => Transport::CpuRings(rings),
+                (None, true) => Transport::MappedRing,
+                (None, false) => Transport::RingBuf,
+            };
             KernelFeatures {
                 cookies: true,
-                transport: if atomics && supports_mapped_ring {
-                    Transport::MappedRing
-                } else {
-                    Transport::RingBuf
-                },
+                transport,
                 atomics,
-                preemption: plan.records().then(detect::preemption_functions).flatten(),
+                preemption,
                 task: plan.records().then(detect::task_struct_offsets).flatten(),
                 sleepable: plan.faults_in() && detect::sleepable(method),
                 pid_namespace: None,
@@ -97,6 +106,13 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
             }
         }
     }
+}
+
+/// Returns the per-CPU rings of a plan; `None` if its buffer is too small for them, or the CPUs are
+/// not known.
+fn cpu_rings(plan: &Plan) -> Option<CpuRings> {
+    let cpus = u32::try_from(cpu_ids_end().ok()?).ok()?;
+    CpuRings::new(plan.buffer, plan.largest_record(), cpus)
 }
 
 #[derive(Debug)]
@@ -128,6 +144,10 @@ impl Attachment for KernelAttachment {
         if let Some(buffer) = &mut self.buffer {
             buffer.release();
         }
+    }
+
+    fn out_of_order(&self) -> u64 {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.out_of_order())
     }
 
     fn counts(&self) -> Result<Vec<Counts>> {
@@ -170,6 +190,9 @@ impl Attachment for KernelAttachment {
 
     fn detach(&mut self) {
         self.attached.detach();
+        if let Some(buffer) = &mut self.buffer {
+            buffer.end_of_writing();
+        }
     }
 
     fn close_programs(&mut self) {

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    const SUPPORTS_MAPPED_RING: bool = true;
+    const SUPPORTS_MAPPED_RINGS: bool = true;
 
     fn compile(
         &self,

@@ -47,6 +47,10 @@ pub trait Attachment: fmt::Debug + Send {
     fn record(&self) -> &[u8];
     /// Releases the buffer space of every record that was moved past.
     fn release(&mut self);
+    /// The number of records that came after a record with a later time.
+    fn out_of_order(&self) -> u64 {
+        0
+    }
     /// Hit counts of each site so far, indexed by cookie.
     ///
     /// # Errors

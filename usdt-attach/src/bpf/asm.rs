@@ -179,6 +179,11 @@ impl Assembler {
         self.push(0x1f, dst, src, 0, 0);
     }
 
+    /// `dst *= imm`.
+    pub(crate) fn mul_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x27, dst, R0, 0, imm);
+    }
+
     /// `dst /= src`, unsigned.
     pub(crate) fn div(&mut self, dst: Reg, src: Reg) {
         self.push(0x3f, dst, src, 0, 0);

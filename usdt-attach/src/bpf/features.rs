@@ -1,5 +1,7 @@
 //! The kernel features that generated programs use.
 
+use super::cpu_ring_format::CpuRings;
+
 /// The kernel features that a generated program may use. The default is the oldest supported
 /// kernel, Linux 5.8.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +39,8 @@ pub(crate) enum Transport {
     RingBuf,
     /// The mapped ring, an MPSC ring in a mapped array map (Linux 5.15; on arm64 5.18).
     MappedRing,
+    /// A ring per CPU in a mapped array map. It needs [`KernelFeatures::preemption`] (Linux 6.10).
+    CpuRings(CpuRings),
 }
 
 /// BTF type ids of the kernel's functions `bpf_preempt_disable` and `bpf_preempt_enable`.

@@ -1,8 +1,8 @@
 //! BPF maps: creating them, and reading and writing their entries.
 #![allow(unsafe_code)] // keys and values are passed by address; their sizes are checked against those of the map
 
+use super::cpus::possible_cpus;
 use super::memlock::retry_with_raised_memlock;
-use super::possible_cpus::possible_cpus;
 use super::syscall::{bpf, bpf_fd, number, object_name, pointer};
 use super::uapi;
 use std::ffi::CStr;

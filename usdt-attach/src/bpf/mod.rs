@@ -3,12 +3,13 @@
 
 pub(crate) mod asm;
 pub(crate) mod codegen;
+pub(crate) mod cpu_ring_format;
+pub(crate) mod cpus;
 mod features;
 pub(crate) mod helper;
 mod map;
 mod map_fds;
 mod memlock;
-mod possible_cpus;
 mod program;
 pub(crate) mod ring_format;
 pub(crate) mod syscall;

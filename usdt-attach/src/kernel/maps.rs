@@ -34,6 +34,23 @@ pub struct Counts {
     pub outside: u64,
 }
 
+/// Adds the counts of two sites.
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            hits: self.hits + other.hits,
+            dropped: self.dropped + other.dropped,
+            filtered: self.filtered + other.filtered,
+            overwritten: self.overwritten + other.overwritten,
+            unmatched: self.unmatched + other.unmatched,
+            too_deep: self.too_deep + other.too_deep,
+            outside: self.outside + other.outside,
+        }
+    }
+}
+
 /// Number of 64-bit counters per site.
 const COUNTS: usize = 7;
 
@@ -67,8 +84,8 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan. If the kernel rejects the array of a mapped ring, the ring
-    /// buffer is used instead.
+    /// Creates the maps of a plan. If the kernel rejects the array of a transport, another one is
+    /// used instead.
     pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
         let create = |name, kind, (key, value, entries), flags| {
             create_map(name, Shape { kind, key, value, entries, flags })
@@ -119,16 +136,13 @@ impl Maps {
             .map(|_| create(c"usdt_programs", hash, (8, 4, MAX_EXECUTABLES), BPF_F_NO_PREALLOC))
             .transpose()?;
         let (mut events, mut wakeup) = (None, None);
-        if plan.records() && transport == Transport::MappedRing {
-            events = create_mapped_ring(plan);
-            if events.is_some() {
+        if plan.records() {
+            let map;
+            (map, transport) = create_event_buffer(plan, transport)?;
+            events = Some(map);
+            if transport != Transport::RingBuf {
                 wakeup = Some(create_ring(c"usdt_wakeup", page())?);
-            } else {
-                transport = Transport::RingBuf;
             }
-        }
-        if plan.records() && transport == Transport::RingBuf {
-            events = Some(create_ring(c"usdt_events", plan.buffer)?);
         }
         let maps = Maps {
             events,
@@ -325,13 +339,25 @@ fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
     Error::kernel_rejected("cannot read a BPF map")
 }
 
-/// Creates the array of a mapped ring; `None` if the kernel rejects a value of that size, whose
-/// limit differs by version.
-fn create_mapped_ring(plan: &Plan) -> Option<Map> {
-    let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
-    let shape =
-        Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
-    create_map(c"usdt_events", shape).ok()
+/// Creates the event buffer, and returns the transport that it is for. The limit of an array's size
+/// differs by version, so that the kernel may reject that of the wanted transport.
+fn create_event_buffer(plan: &Plan, transport: Transport) -> Result<(Map, Transport)> {
+    let longest = plan.largest_record();
+    let mapped_ring = (ring_format::value_size(plan.buffer, longest), Transport::MappedRing);
+    let wanted = match transport {
+        Transport::CpuRings(rings) => vec![(rings.value_size(), transport), mapped_ring],
+        Transport::MappedRing => vec![mapped_ring],
+        Transport::RingBuf => Vec::new(),
+    };
+    for (size, transport) in wanted {
+        let Some(value) = size else { continue };
+        let shape =
+            Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
+        if let Ok(map) = create_map(c"usdt_events", shape) {
+            return Ok((map, transport));
+        }
+    }
+    Ok((create_ring(c"usdt_events", plan.buffer)?, Transport::RingBuf))
 }
 
 /// Returns the size of a page in bytes, which is the smallest size of a ring buffer.

@@ -6,6 +6,7 @@
 
 mod btf;
 pub mod capabilities;
+pub(crate) mod clock;
 pub mod descriptors;
 pub mod detect;
 mod exec_events;
@@ -35,7 +36,7 @@ pub(crate) use prog_stats::run_time;
 
 #[cfg(test)]
 mod tests {
-    use super::transport::{MappedRing, RecordReader, RingBuf};
+    use super::transport::{CpuRingsReader, MappedRing, RecordReader, RingBuf};
     use super::*;
 
     #[test]
@@ -47,6 +48,7 @@ mod tests {
         assert::<BpfStatsGuard>();
         assert::<RingBuf>();
         assert::<MappedRing>();
+        assert::<CpuRingsReader>();
         assert::<dyn RecordReader>();
         assert::<crate::bpf::Map>();
     }

@@ -2,6 +2,7 @@
 
 use super::histogram::Scale;
 use super::site::NopOptimization;
+use crate::bpf::cpus::cpu_ids_end;
 use crate::discover::select::Glob;
 use crate::filter::{Filter, Subject};
 use crate::kernel::ProcessTree;
@@ -55,8 +56,9 @@ pub struct Options {
     /// and rows have the process of [`process_of`](crate::event::counts::process_of). The
     /// default is false. Events have their process anyway.
     pub by_process: bool,
-    /// Size of the event buffer in bytes: a power of two and a multiple of the page size. The
-    /// default is 8 MiB.
+    /// Size of the event buffer in bytes: a power of two and a multiple of the page size. It is
+    /// divided between the CPUs if that leaves at least 256 KiB for each of them, and if the kernel
+    /// supports it (Linux 6.10). The default is 8 MiB, or 512 KiB for each CPU if that is more.
     pub buffer: u32,
     /// Also attaches to instructions that are not NOPs. The kernel single-steps them, which takes
     /// tens of times longer.
@@ -122,9 +124,18 @@ impl Default for Options {
             strings: Vec::new(),
             entries: 1 << 16,
             by_process: false,
-            buffer: 8 << 20,
+            buffer: default_buffer(),
             single_step: false,
             nop_optimization: NopOptimization::detect(),
         }
     }
+}
+
+/// The default size of the event buffer in bytes.
+fn default_buffer() -> u32 {
+    const TOTAL: u32 = 8 << 20;
+    const PER_CPU: usize = 512 << 10;
+    let cpus = cpu_ids_end().unwrap_or(1);
+    let for_cpus = cpus.checked_mul(PER_CPU).and_then(usize::checked_next_power_of_two);
+    for_cpus.and_then(|bytes| u32::try_from(bytes).ok()).map_or(TOTAL, |bytes| bytes.max(TOTAL))
 }

@@ -9,7 +9,7 @@ use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
 use crate::event::Event;
-use crate::kernel::{ProcessTree, parallel};
+use crate::kernel::{ProcessTree, clock, parallel};
 use crate::target::{LeftOutChildren, ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,9 @@ const INITIAL_DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 const INITIAL_PHASE: Duration = Duration::from_millis(100);
 /// How often to check whether dropped events have used up the limit.
 const LIMIT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The age in nanoseconds of events of one session before they are merged with those of others. Every
+/// transport has published them by then.
+const SETTLING_TIME: u64 = 100_000;
 /// The timeout if nothing has to be done at a certain time.
 const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -321,7 +324,8 @@ impl EventLoop {
         }
         // What is left in the buffers after detaching is read to the end.
         let is_ordered = self.state == State::Running && self.sessions.len() > 1;
-        self.batch_end = if is_ordered { super::monotonic_nanoseconds() } else { u64::MAX };
+        let now = clock::monotonic_nanoseconds();
+        self.batch_end = if is_ordered { now.saturating_sub(SETTLING_TIME) } else { u64::MAX };
         self.batch_is_read = false;
         Ok(Some(Batch { event_loop: self }))
     }

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
-use crate::kernel::{Counts, parallel};
-use crate::plan::{Plan, record_layout};
+use crate::kernel::{Counts, clock, parallel};
+use crate::plan::{Plan, PlannedProbe, record_layout};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -98,6 +98,10 @@ pub struct Summary {
     /// are counted only if the target does not name its processes.
     #[serde(rename = "outside_pid_namespace", skip_serializing_if = "is_zero")]
     pub outside: u64,
+    /// Events that came after an event with a later time, because a hypervisor or a long interrupt
+    /// held back the program that recorded them for more than 10 ms.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub out_of_order: u64,
     /// Child processes of the target that are not traced, including those that have exited.
     #[serde(skip_serializing_if = "is_zero")]
     pub children_left_out: u64,
@@ -205,7 +209,7 @@ impl Session {
 
     pub(crate) fn begin_batch(&mut self) -> Result<()> {
         self.check_owner()?;
-        self.decoder.clock_offset = clock_offset();
+        self.decoder.clock_offset = steady_clock_offset(self.decoder.clock_offset);
         self.attachment.release();
         self.batch_left = MAX_BATCH;
         Ok(())
@@ -213,7 +217,7 @@ impl Session {
 
     /// Begins a batch with the event that the session has moved to, which the caller has not read.
     pub(crate) fn continue_batch(&mut self) {
-        self.decoder.clock_offset = clock_offset();
+        self.decoder.clock_offset = steady_clock_offset(self.decoder.clock_offset);
         self.batch_left = MAX_BATCH;
     }
 
@@ -373,6 +377,22 @@ impl Session {
         }
     }
 
+    /// The hit counts of each probe so far, in the order of the plan's probes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
+    pub fn probe_counts(&self) -> Result<Vec<(&PlannedProbe, Counts)>> {
+        let mut out: Vec<(&PlannedProbe, Counts)> =
+            self.plan.probes.iter().map(|probe| (probe, Counts::default())).collect();
+        for (site, counts) in self.plan.sites().into_iter().zip(self.counts()?) {
+            if let Some((_, total)) = out.get_mut(site.probe as usize) {
+                *total = *total + counts;
+            }
+        }
+        Ok(out)
+    }
+
     fn counts(&self) -> Result<Vec<Counts>> {
         self.attachment.counts()
     }
@@ -410,8 +430,12 @@ impl Session {
     ///
     /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
-        let mut summary =
-            Summary { delivered: self.delivered, dropped: self.surplus, ..Summary::default() };
+        let mut summary = Summary {
+            delivered: self.delivered,
+            dropped: self.surplus,
+            out_of_order: self.attachment.out_of_order(),
+            ..Summary::default()
+        };
         let mut unpaired = Unpaired::default();
         for counts in self.counts()? {
             summary.hits += counts.hits;
@@ -460,6 +484,7 @@ impl std::ops::Add for Summary {
             dropped: self.dropped + other.dropped,
             filtered: self.filtered + other.filtered,
             outside: self.outside + other.outside,
+            out_of_order: self.out_of_order + other.out_of_order,
             children_left_out: self.children_left_out + other.children_left_out,
             unpaired,
         }
@@ -472,19 +497,18 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// Returns the clock offset, or the last one if the difference may be due to reading one clock after
+/// the other. So the times of events do not decrease from one batch to the next.
+fn steady_clock_offset(last: i64) -> i64 {
+    const JITTER: u64 = 50_000;
+    let offset = clock_offset();
+    if offset.abs_diff(last) > JITTER { offset } else { last }
+}
+
 /// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.
 fn clock_offset() -> i64 {
-    nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Monotonic)
-}
-
-/// The time of CLOCK_MONOTONIC, in nanoseconds.
-fn monotonic_nanoseconds() -> u64 {
-    nanoseconds(rustix::time::ClockId::Monotonic).cast_unsigned()
-}
-
-fn nanoseconds(clock: rustix::time::ClockId) -> i64 {
-    let time = rustix::time::clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+    let realtime = clock::nanoseconds(rustix::time::ClockId::Realtime);
+    realtime.wrapping_sub(clock::monotonic_nanoseconds()).cast_signed()
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl TracerBuilder {
     }
 
     /// Sets the size of the event buffer in bytes. It is rounded up to a power of two between one
-    /// page and 1 GiB. Default: 8 MiB.
+    /// page and 1 GiB. Default: that of [`Options::buffer`].
     #[must_use]
     pub fn buffer_size(mut self, bytes: u32) -> Self {
         self.options.buffer =

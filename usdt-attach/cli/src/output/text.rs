@@ -232,6 +232,9 @@ pub(crate) fn summary(summary: Summary) -> String {
     if let Some(message) = children_left_out(summary.children_left_out) {
         let _ = write!(out, "; {message}");
     }
+    if summary.out_of_order > 0 {
+        let _ = write!(out, "; {} out of order", with_unit(summary.out_of_order, "event"));
+    }
     if summary.outside > 0 {
         let _ = write!(
             out,

@@ -37,7 +37,7 @@ struct BccCompiler {
 
 impl Compiler for BccCompiler {
     /// The mapped ring needs atomics that return the old value, which libbcc does not generate.
-    const SUPPORTS_MAPPED_RING: bool = false;
+    const SUPPORTS_MAPPED_RINGS: bool = false;
 
     fn compile(
         &self,

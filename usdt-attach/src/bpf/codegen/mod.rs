@@ -21,6 +21,7 @@ mod condition;
 mod fault_in;
 mod nesting;
 pub(crate) mod pid_namespace;
+mod publish;
 mod reads;
 mod record;
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn maps_reject_keys_and_values_of_other_sizes() {
     assert!(array.update(&[0; 2], &[0; 8]).is_err());
     assert!(array.lookup(&[0; 4], &mut []).is_err());
     let mut all = per_cpu.buffer();
-    assert_eq!(all.len(), crate::bpf::possible_cpus::possible_cpus().unwrap());
+    assert_eq!(all.len(), crate::bpf::cpus::possible_cpus().unwrap());
     assert!(per_cpu.lookup(&[0; 4], &mut all).unwrap());
     all.pop();
     assert!(per_cpu.lookup(&[0; 4], &mut all).is_err());

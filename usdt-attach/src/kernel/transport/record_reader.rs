@@ -15,4 +15,10 @@ pub(crate) trait RecordReader: Send + Debug {
     fn release(&mut self);
     /// Returns the descriptor that becomes readable when records should be read soon.
     fn fd(&self) -> BorrowedFd<'_>;
+    /// Reads everything from now on: no program writes any more.
+    fn end_of_writing(&mut self) {}
+    /// Returns the number of records that came after a record with a later time.
+    fn out_of_order(&self) -> u64 {
+        0
+    }
 }
