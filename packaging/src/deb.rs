@@ -2,7 +2,7 @@
 
 use crate::error::{At, Error, Result, read_text};
 use crate::layout::{Layout, Tools};
-use crate::run::run;
+use crate::run::{date, run};
 use crate::stage::Stage;
 use crate::{Architecture, NAME, Release};
 use std::fmt::Write as _;
@@ -55,7 +55,8 @@ pub fn tools_package(
         name: NAME,
         relations: format!("Suggests: bpftrace, golang-go, {HELPER}\n"),
         description: "static probes (USDT) for Go\n \
-            usdt-gen generates Go packages with probes for every Linux tracer, and seals binaries.\n \
+            usdt-gen generates Go packages with probes for every Linux tracer,\n \
+            and seals binaries.\n \
             usdt-attach lists and traces the probes of programs in any language.\n",
     };
     build(release, architecture, &stage, &control)
@@ -155,12 +156,13 @@ fn build(
 /// Returns the license of the package in Debian's format.
 fn copyright(release: &Release) -> Result<String> {
     let mit = read_text(&release.source.join("LICENSE-MIT"))?;
+    let year = date(release, "+%Y")?;
     let mut text = format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          Upstream-Name: {NAME}\n\
          Comment: The programs contain crates of others, whose licenses are in\n \
          THIRD-PARTY-LICENSES next to this file.\n\n\
-         Files: *\nCopyright: the authors of {NAME}\nLicense: Apache-2.0 or Expat\n\n\
+         Files: *\nCopyright: {year} the authors of {NAME}\nLicense: Apache-2.0 or Expat\n\n\
          License: Apache-2.0\n On Debian systems, the license is in\n \
          /usr/share/common-licenses/Apache-2.0.\n\nLicense: Expat\n"
     );
@@ -172,13 +174,11 @@ fn copyright(release: &Release) -> Result<String> {
 
 /// Returns a changelog in Debian's format, with one entry.
 fn debian_changelog(release: &Release, name: &str, version: &str) -> Result<String> {
-    let mut date = Command::new("date");
-    date.args(["--utc", "--rfc-email", "--date"]).arg(format!("@{}", release.time));
-    let date = run(date.env("LC_ALL", "C"))?;
+    let date = date(release, "--rfc-email")?;
     Ok(format!(
         "{name} ({version}) unstable; urgency=medium\n\n  \
          * Release {}; CHANGELOG.md of {NAME} lists the changes.\n\n \
-         -- {MAINTAINER}  {date}",
+         -- {MAINTAINER}  {date}\n",
         release.version
     ))
 }

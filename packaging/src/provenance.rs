@@ -8,6 +8,9 @@ use crate::{NAME, Release, checksums};
 use serde_json::json;
 use std::path::PathBuf;
 
+/// Identifies the parameters of the statement: those of `cargo xtask release`.
+const BUILD_TYPE: &str = "urn:usdt-go:cargo-xtask-release:v1";
+
 /// What a release was built from.
 #[derive(Debug)]
 pub struct Provenance<'a> {
@@ -36,10 +39,10 @@ pub fn write_provenance(
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         subjects.push(json!({"name": name, "digest": {"sha256": checksums::sha256(file)?}}));
     }
-    let source = match provenance.repository {
-        Some(url) => format!("git+{url}@{}", provenance.revision),
-        None => format!("git+{NAME}@{}", provenance.revision),
-    };
+    let mut source = json!({"name": NAME, "digest": {"gitCommit": provenance.revision}});
+    if let Some(url) = provenance.repository {
+        source["uri"] = json!(format!("git+{url}@{}", provenance.revision));
+    }
     let lock = checksums::sha256(&release.source.join("Cargo.lock"))?;
     let mut statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
@@ -47,7 +50,7 @@ pub fn write_provenance(
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": "https://slsa.dev/container-based-build/v0.1?draft",
+                "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "command": ["cargo", "xtask", "release"],
                     "architectures": provenance.architectures,
@@ -58,11 +61,11 @@ pub fn write_provenance(
                     "SOURCE_DATE_EPOCH": release.time,
                 },
                 "resolvedDependencies": [
-                    {"uri": source, "digest": {"gitCommit": provenance.revision}},
+                    source,
                     {"name": "Cargo.lock", "digest": {"sha256": lock}},
                 ],
             },
-            "runDetails": {"builder": {"id": "cargo-xtask-release"}},
+            "runDetails": {"builder": {"id": BUILD_TYPE}},
         },
     });
     // Another crate of the build may have switched on the order of insertion.

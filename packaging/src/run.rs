@@ -1,5 +1,6 @@
 //! Runs other programs.
 
+use crate::Release;
 use crate::error::{Error, Result};
 use std::process::Command;
 
@@ -13,4 +14,11 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
         return Err(Error::Failed { program, status: output.status, message });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns the time of the release in a format of date(1), in UTC.
+pub(crate) fn date(release: &Release, format: &str) -> Result<String> {
+    let mut date = Command::new("date");
+    date.args(["--utc", format, "--date"]).arg(format!("@{}", release.time));
+    run(date.env("LC_ALL", "C")).map(|date| date.trim().to_owned())
 }

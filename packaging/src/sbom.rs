@@ -3,7 +3,7 @@
 use crate::dependencies::{Crate, Dependencies};
 use crate::error::{Error, Result, read, write};
 use crate::layout::PROGRAMS;
-use crate::run::run;
+use crate::run::{date, run};
 use crate::{Architecture, NAME, Release, checksums, tarball_name};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -93,14 +93,12 @@ pub fn write_sbom(
             "purl": library.url(),
         })
     }));
-    let mut date = Command::new("date");
-    date.args(["--utc", "+%Y-%m-%dT%H:%M:%SZ", "--date"]).arg(format!("@{}", release.time));
     let mut document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": {
-            "timestamp": run(&mut date)?.trim(),
+            "timestamp": date(release, "+%Y-%m-%dT%H:%M:%SZ")?,
             "component": {
                 "type": "application",
                 "bom-ref": main,
