@@ -1,6 +1,7 @@
 //! Builds the programs of a release in a copy of the source tree.
 
-use crate::command::{Explain, Failure, Outcome, copy_tree, execute, output};
+use super::Revision;
+use crate::command::{Explain, Failure, Outcome, command, execute, output};
 use packaging::{Architecture, PROGRAMS};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,10 +40,19 @@ pub(super) fn linker(architecture: Architecture) -> String {
 }
 
 impl Build {
-    /// Copies the source tree to `folder`.
-    pub(super) fn new(folder: PathBuf, time: u64) -> Outcome<Build> {
-        copy_tree(&folder)?;
-        Ok(Build { folder, time })
+    /// Unpacks the source tree of a commit below `folder`: files may change while a release is
+    /// built.
+    pub(super) fn new(folder: PathBuf, revision: &Revision) -> Outcome<Build> {
+        let build = Build { folder, time: revision.time };
+        let tree = build.tree();
+        // An earlier run may have left the folder.
+        let _ = std::fs::remove_dir_all(&tree);
+        std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
+        let archive = build.folder.join("tree.tar");
+        let mut git = command("git", &["archive", "--format=tar", "--output"]);
+        execute(git.arg(&archive).arg(&revision.commit))?;
+        execute(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&tree))?;
+        Ok(build)
     }
 
     pub(super) fn tree(&self) -> PathBuf {

@@ -80,7 +80,7 @@ impl Revision {
 
 /// Builds and packages in a folder of its own, and returns the files.
 fn make(name: &str, request: &Request, revision: &Revision) -> Outcome<Vec<PathBuf>> {
-    let build = Build::new(root().join("target").join(name), revision.time)?;
+    let build = Build::new(root().join("target").join(name), revision)?;
     let release = Release {
         source: build.tree(),
         scratch: build.folder.join("packages"),
