@@ -1,4 +1,4 @@
-//! The tarball in a root file system that has nothing else.
+//! The tarball in a root file system that has nothing else, and file capabilities.
 
 use super::Parts;
 use std::path::Path;
@@ -8,7 +8,7 @@ use usdt_e2e::{Fixture, Mode, Need, events_and_summary, have, json_lines, stdout
 
 /// A root file system with busybox, and the shared libraries that debug builds need.
 fn fresh_root(folder: &Path, programs: &Path) {
-    for name in ["bin", "dev", "proc", "release", "src", "tmp", "usr/local"] {
+    for name in ["bin", "dev", "proc", "release", "src", "sys", "tmp", "usr/local"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
     }
     stdout(Command::new("mknod").arg(folder.join("dev/null")).args(["c", "1", "3"]));
@@ -44,7 +44,9 @@ fn tarball_works_without_anything_else() {
     stdout(Command::new("cp").arg(app).arg(root.join("src/hits")));
     write(root, "src/probes.d", "provider app { probe start(int id); };\n");
     let mut mounts = Mounts::default();
+    // A container engine mounts these, too.
     mounts.mount(&["-t", "proc", "proc"], &root.join("proc")).unwrap();
+    mounts.mount(&["-t", "sysfs", "-o", "ro", "sysfs"], &root.join("sys")).unwrap();
     // The capabilities that the documentation names, and the one to change the root.
     let set = "-all,+bpf,+perfmon,+sys_ptrace,+sys_chroot";
     let inside = |args: &[&str]| -> Output {
@@ -72,4 +74,35 @@ fn tarball_works_without_anything_else() {
 
     run(&["sh", "/release/install.sh", "--uninstall"]);
     assert_eq!(std::fs::read_dir(root.join("usr/local")).unwrap().count(), 0);
+}
+
+/// The line of the documentation lets users trace who have no privileges.
+#[test]
+fn documented_file_capabilities_let_users_trace() {
+    if !have(&["setcap", "setpriv"].map(Need::Program)) || !have(&[Need::Bpf]) {
+        return;
+    }
+    let page = std::fs::read_to_string(usdt_e2e::root().join("docs/install.md")).unwrap();
+    let line = page.lines().find(|line| line.contains("setcap cap_")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let ["$", "sudo", "setcap", capabilities, "/usr/local/bin/usdt-attach"] = words[..] else {
+        panic!("{line}");
+    };
+    let program = usdt_e2e::copy(&usdt_e2e::tools().join("usdt-attach"));
+    let app = usdt_e2e::copy(&Fixture::get("hits", Mode::Sealed));
+    for folder in [&program.folder, &app.folder] {
+        stdout(Command::new("chmod").arg("755").arg(folder.path()));
+    }
+    let trace = || {
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", program.as_str()]);
+        user.args(["trace", "--json", "e2e:hit", "--", app.as_str(), "-per", "5"]);
+        user.output().unwrap()
+    };
+    let out = trace();
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    stdout(Command::new("setcap").args([capabilities, program.as_str()]));
+    let out = trace();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(events_and_summary(&text(&out.stdout)).1["delivered"], 5);
 }

@@ -23,13 +23,17 @@ fn path_without_generator() -> String {
     path
 }
 
-/// Runs `go` in a folder, on a machine with or without `usdt-gen`.
-fn go(folder: &Path, has_generator: bool, args: &[&str]) -> Output {
-    let mut go = if has_generator { command("go") } else { Command::new("go") };
+/// Runs a program in a folder, on a machine with or without `usdt-gen`.
+fn run(program: &str, folder: &Path, has_generator: bool, args: &[&str]) -> Output {
+    let mut run = if has_generator { command(program) } else { Command::new(program) };
     if !has_generator {
-        go.env("PATH", path_without_generator());
+        run.env("PATH", path_without_generator());
     }
-    go.args(args).current_dir(folder).env("GOFLAGS", "").output().unwrap()
+    run.args(args).current_dir(folder).env("GOFLAGS", "").output().unwrap()
+}
+
+fn go(folder: &Path, has_generator: bool, args: &[&str]) -> Output {
+    run("go", folder, has_generator, args)
 }
 
 fn sources(app: &Path) -> Vec<String> {
@@ -89,4 +93,23 @@ fn go_build_warns_and_does_not_seal() {
     assert_eq!(sources(&app), ["blob"]);
     stdout(command("usdt-gen").arg("seal").arg(&app));
     assert_eq!(sources(&app), ["note"]);
+}
+
+#[test]
+fn documented_makefile_seals_where_it_can() {
+    if !have(&["go", "make"].map(Need::Program)) {
+        return;
+    }
+    let folder = module();
+    let page = std::fs::read_to_string(usdt_e2e::root().join("docs/ci.md")).unwrap();
+    let block = page.split("```make\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    write(folder.path(), "Makefile", format!("{block}\napp:\n\tgo build -o app .\n.PHONY: app\n"));
+    let app = folder.path().join("app");
+    for (has_generator, source) in [(false, "blob"), (true, "note")] {
+        let out = run("make", folder.path(), has_generator, &["app"]);
+        let errors = text(&out.stderr);
+        assert!(out.status.success(), "{errors}");
+        assert_eq!(errors.contains("the binary is not sealed"), !has_generator, "{errors}");
+        assert_eq!(sources(&app), [source]);
+    }
 }
