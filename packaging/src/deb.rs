@@ -14,6 +14,15 @@ const HELPER: &str = "usdt-attach-bcc";
 
 const MAINTAINER: &str = "USDT for Go <noreply@invalid>";
 
+/// Findings of lintian that are intended.
+const LINTIAN_OVERRIDES: &str = "\
+# Static programs run on every distribution and in images without a C library.
+usdt-go: statically-linked-binary [usr/bin/usdt-*]
+usdt-go: shared-library-lacks-prerequisites [usr/bin/usdt-*]
+# The crate unsafe-libyaml is a translation of libyaml to Rust.
+usdt-go: embedded-library libyaml [usr/bin/usdt-attach]
+";
+
 /// The fields of a package that differ between the two.
 struct Control {
     name: &'static str,
@@ -46,11 +55,7 @@ pub fn tools_package(
 ) -> Result<PathBuf> {
     let stage = Stage::new(release.scratch.join("deb"))?;
     Layout::Debian.fill(&stage, release, tools)?;
-    stage.write(
-        &format!("usr/share/lintian/overrides/{NAME}"),
-        // Static programs run on every distribution and in images without a C library.
-        format!("{NAME}: statically-linked-binary [usr/bin/usdt-*]\n").as_bytes(),
-    )?;
+    stage.write(&format!("usr/share/lintian/overrides/{NAME}"), LINTIAN_OVERRIDES.as_bytes())?;
     let control = Control {
         name: NAME,
         relations: format!("Suggests: bpftrace, golang-go, {HELPER}\n"),
