@@ -114,7 +114,7 @@ fn check_mongo(events: &[Value]) {
         let starts = [[json!("find"), json!("orders")], [json!("refuse"), json!("")]];
         check(&events, "mongo:command_start", ["command", "collection"], &starts);
         let reason = "(CommandNotFound) no such command";
-        let ends = [[json!("find"), json!("")], [json!("refuse"), json!(reason)]];
+        let ends = [[json!("find"), Value::Null], [json!("refuse"), json!(reason)]];
         check(&events, "mongo:command_done", ["command", "error"], &ends);
         check_pairs(&events, "mongo:command_start", "mongo:command_done");
     }

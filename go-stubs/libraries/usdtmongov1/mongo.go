@@ -41,12 +41,17 @@ func collection(started *event.CommandStartedEvent) string {
 
 func succeeded(_ context.Context, done *event.CommandSucceededEvent) {
 	if probes.CommandDoneEnabled() {
-		probes.CommandDone(done.CommandName, done.DatabaseName, done.RequestID, done.Duration, "")
+		probes.CommandDone(done.CommandName, done.DatabaseName, done.RequestID, done.Duration, nil)
 	}
 }
 
+// failure is the reason of a failure, which version 2 of the driver has as an error.
+type failure string
+
+func (f failure) Error() string { return string(f) }
+
 func failed(_ context.Context, done *event.CommandFailedEvent) {
 	if probes.CommandDoneEnabled() {
-		probes.CommandDone(done.CommandName, done.DatabaseName, done.RequestID, done.Duration, done.Failure)
+		probes.CommandDone(done.CommandName, done.DatabaseName, done.RequestID, done.Duration, failure(done.Failure))
 	}
 }

@@ -1,4 +1,4 @@
-/** Commands that MongoDB clients send, through version 1 of the driver. */
+/** Commands that MongoDB clients send. */
 provider mongo {
 	/** A client is about to send a command. */
 	probe command_start(
@@ -17,7 +17,7 @@ provider mongo {
 		string database, /* database */
 		int64_t id,      /* request ID */
 		int64_t ns,      /* duration, in nanoseconds */
-		string error     /* reason of the failure; empty on success */
+		error error      /* reason of the failure; empty on success */
 	);
 };
 

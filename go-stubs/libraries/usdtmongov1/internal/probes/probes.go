@@ -4,7 +4,7 @@
 
 // Package probes contains the static probes (USDT) of provider mongo.
 //
-// Commands that MongoDB clients send, through version 1 of the driver.
+// Commands that MongoDB clients send.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
@@ -76,7 +76,7 @@ var usdtProbeCommandStart struct {
 //
 // Tracers see arg0 and arg1 command (pointer, length), arg2 and arg3 database (pointer, length),
 // arg4 id, arg5 ns (nanoseconds), arg6 and arg7 error_ (pointer, length).
-func CommandDone(command, database string, id int64, ns time.Duration, error_ string) {
+func CommandDone(command, database string, id int64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeCommandDone.semaphore) != 0 {
 		usdtFireCommandDone(command, database, id, ns, error_)
 	}
@@ -90,11 +90,12 @@ func CommandDoneEnabled() bool {
 // usdtFireCommandDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireCommandDone(command, database string, id int64, ns time.Duration, error_ string) {
+func usdtFireCommandDone(command, database string, id int64, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(command), len(command))
 	usdtTouch(unsafe.StringData(database), len(database))
-	usdtTouch(unsafe.StringData(error_), len(error_))
-	usdtStubCommandDone(unsafe.Pointer(unsafe.StringData(command)), uint64(len(command)), unsafe.Pointer(unsafe.StringData(database)), uint64(len(database)), id, int64(ns), unsafe.Pointer(unsafe.StringData(error_)), uint64(len(error_)))
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
+	usdtStubCommandDone(unsafe.Pointer(unsafe.StringData(command)), uint64(len(command)), unsafe.Pointer(unsafe.StringData(database)), uint64(len(database)), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
 // usdtStubCommandDone loads the arguments into registers and jumps to the site.
@@ -125,4 +126,12 @@ func usdtTouch(p *byte, n int) byte {
 		n = 2048
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
+}
+
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

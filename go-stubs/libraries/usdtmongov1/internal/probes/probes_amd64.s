@@ -77,7 +77,7 @@ DATA ·usdtProbeCommandDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeCommandDone+16(SB)/8, $0x000000b000000002
 DATA ·usdtProbeCommandDone+24(SB)/8, $·usdtProbeCommandDone(SB)
 DATA ·usdtProbeCommandDone+32(SB)/8, $·usdtSchemaCommandDone(SB)
-DATA ·usdtProbeCommandDone+40(SB)/8, $0x0000000000000294
+DATA ·usdtProbeCommandDone+40(SB)/8, $0x0000000000000292
 DATA ·usdtProbeCommandDone+48(SB)/8, $0x000000080000000b
 DATA ·usdtProbeCommandDone+56(SB)/8, $0x0000000300000063
 DATA ·usdtProbeCommandDone+64(SB)/8, $0x0074647370617473

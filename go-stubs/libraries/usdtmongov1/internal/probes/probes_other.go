@@ -16,7 +16,7 @@ func CommandStartEnabled() bool {
 }
 
 // CommandDone does nothing in this build.
-func CommandDone(command, database string, id int64, ns time.Duration, error_ string) {
+func CommandDone(command, database string, id int64, ns time.Duration, error_ error) {
 }
 
 // CommandDoneEnabled reports false in this build.
