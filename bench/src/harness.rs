@@ -34,8 +34,13 @@ pub(crate) fn pinned(cpus: &str, program: impl AsRef<OsStr>) -> Command {
 
 /// Puts our release builds first on a command's `PATH`.
 pub(crate) fn with_path(command: &mut Command) -> &mut Command {
+    with_tools(command, &root().join("target/release"))
+}
+
+/// Puts a folder first on a command's `PATH`.
+fn with_tools<'a>(command: &'a mut Command, tools: &Path) -> &'a mut Command {
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", root().join("target/release").display()))
+    command.env("PATH", format!("{}:{path}", tools.display()))
 }
 
 /// Runs a command and returns the milliseconds until it exits.
@@ -49,23 +54,33 @@ pub(crate) fn time_command(command: &mut Command) -> Result<f64, String> {
 
 /// Builds a program of `bench/go`.
 pub(crate) fn go_build(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
-    go(&["build"], args, package, name)
+    go(&[&["build"], args].concat(), package, name)
 }
 
 /// Builds the benchmarks of a package of `bench/go`.
 pub(crate) fn go_test(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
-    go(&["test", "-c"], args, package, name)
+    go(&[&["test", "-c"], args].concat(), package, name)
 }
 
-fn go(subcommand: &[&str], args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
+fn go(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
+    let out = folder().join(name);
+    go_with(&root().join("target/release"), args, package, &out)?;
+    Ok(out)
+}
+
+/// Runs the go command on a package of `bench/go`, with the tools in a folder, and writes to `out`.
+pub(crate) fn go_with(
+    tools: &Path,
+    args: &[&str],
+    package: &str,
+    out: &Path,
+) -> Result<(), String> {
     let modules = root().join("bench/go");
     let probes = modules.join("probes/probes.d");
-    output(Command::new(our_tool("usdt-gen")).arg("--lazy-args").arg(probes))?;
-    let out = folder().join(name);
+    output(Command::new(tools.join("usdt-gen")).arg("--lazy-args").arg(probes))?;
     let mut go = Command::new("go");
-    go.args(subcommand).args(args).arg("-o").arg(&out).arg(package).current_dir(modules);
-    output(with_path(&mut go))?;
-    Ok(out)
+    go.args(args).arg("-o").arg(out).arg(package).current_dir(modules);
+    output(with_tools(&mut go, tools)).map(drop)
 }
 
 /// The flag of the go command that seals in the build.

@@ -56,7 +56,8 @@ pub(crate) fn require_quiet() -> Result<(), String> {
     ))
 }
 
-fn check_quiet() -> Result<(), String> {
+/// Fails if the machine is noisy at present, and says why.
+pub(crate) fn check_quiet() -> Result<(), String> {
     let before = cpu_ticks().ok_or("/proc/stat cannot be read")?;
     std::thread::sleep(Duration::from_secs(1));
     let after = cpu_ticks().ok_or("/proc/stat cannot be read")?;

@@ -4,7 +4,10 @@
 //!
 //! `usdt-bench [PART...]` measures the named parts, or all of them. `usdt-bench --render`
 //! regenerates the page and the plots from the recorded results without measuring.
+//! `usdt-bench --against OLD NEW [PART...]` compares two builds and exits with status 1 if the new one
+//! is slower.
 
+mod against;
 mod format;
 mod harness;
 mod machine;
@@ -22,32 +25,39 @@ use results::Section;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match &args[..] {
-        [flag] if flag == "--render" => report::render_recorded(),
-        parts => run(parts),
+        [flag] if flag == "--render" => report::render_recorded().map(|()| true),
+        [flag, builds @ ..] if flag == "--against" => against::run(builds),
+        parts => run(parts).map(|()| true),
     };
-    if let Err(problem) = result {
-        eprintln!("{problem}");
-        std::process::exit(1);
+    match result {
+        Ok(true) => {}
+        Ok(false) => std::process::exit(1),
+        Err(problem) => {
+            eprintln!("{problem}");
+            std::process::exit(2);
+        }
     }
 }
 
 /// Measures parts. Each is recorded as soon as it is measured, so that a later failure loses
 /// nothing.
 fn run(wanted: &[String]) -> Result<(), String> {
-    if let Some(unknown) = wanted.iter().find(|part| PARTS.iter().all(|(name, _)| name != part)) {
-        let known = PARTS.map(|(name, _)| name).join(", ");
+    if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
+        let known = PARTS.map(|part| part.name).join(", ");
         return Err(format!("no part {unknown:?}; the parts are {known}"));
     }
     std::fs::create_dir_all(harness::folder()).map_err(|e| e.to_string())?;
     let machine = machine::description();
-    for (name, part) in PARTS {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+    for part in PARTS {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == part.name) {
             continue;
         }
-        eprintln!("{name}");
-        machine::require_quiet()?;
-        let tables = part()?;
-        report::record(Section { name: name.to_owned(), machine: machine.clone(), tables })?;
+        eprintln!("{}", part.name);
+        if part.needs_quiet {
+            machine::require_quiet()?;
+        }
+        let tables = (part.run)()?;
+        report::record(Section { name: part.name.to_owned(), machine: machine.clone(), tables })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 /// Values of one quantity, in the order of the rounds.
 pub(crate) type Samples = [f64];
 
-/// A median with its 95 % confidence interval.
+/// A median with its confidence interval, of 95 % unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Median {
     pub(crate) median: f64,
@@ -11,16 +11,23 @@ pub(crate) struct Median {
     pub(crate) high: f64,
 }
 
-/// Computes the median and its confidence interval, without assumptions about the distribution of
-/// the values: the ranks of the bounds follow from the binomial distribution. Returns `None`
-/// without finite values.
+/// Computes the median and its 95 % confidence interval. Returns `None` without finite values.
 pub(crate) fn median_of(samples: &Samples) -> Option<Median> {
+    interval(samples, 0.05)
+}
+
+/// Computes the median and the confidence interval that leaves the true median outside with a
+/// probability of at most `outside`, without assumptions about the distribution of the values: the
+/// ranks of the bounds follow from the binomial distribution. Returns `None` without finite values.
+///
+/// With too few values for that probability, the interval is from the least to the greatest.
+pub(crate) fn interval(samples: &Samples, outside: f64) -> Option<Median> {
     let mut sorted: Vec<f64> = samples.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
     let upper = sorted.get(count / 2)?;
     let lower = sorted.get((count - 1) / 2)?;
-    let rank = rank(count);
+    let rank = rank(count, outside);
     Some(Median {
         median: (lower + upper) / 2.0,
         low: *sorted.get(rank)?,
@@ -28,14 +35,14 @@ pub(crate) fn median_of(samples: &Samples) -> Option<Median> {
     })
 }
 
-/// Returns the largest rank from both ends that leaves the true median outside in at most 5 % of
-/// cases.
-fn rank(count: usize) -> usize {
+/// Returns the largest rank from both ends that leaves the true median outside with a probability
+/// of at most `limit`.
+fn rank(count: usize, limit: f64) -> usize {
     let mut outside = 0.0;
     let mut ways = 0.5f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
     for rank in 0..count / 2 {
         outside += ways;
-        if 2.0 * outside > 0.05 {
+        if 2.0 * outside > limit {
             return rank.saturating_sub(1);
         }
         ways *= (count - rank) as f64 / (rank + 1) as f64;
@@ -66,8 +73,9 @@ mod tests {
         for (count, expected) in
             [(1, 0), (5, 0), (6, 0), (9, 1), (15, 3), (20, 5), (25, 7), (50, 17)]
         {
-            assert_eq!(rank(count), expected, "{count}");
+            assert_eq!(rank(count, 0.05), expected, "{count}");
         }
+        assert_eq!([15, 25, 50].map(|count| rank(count, 0.01)), [2, 5, 15]);
     }
 
     #[test]

@@ -5,20 +5,17 @@ use crate::format::number;
 use crate::harness::write;
 use crate::median::{Median, spread};
 use crate::plot;
-use crate::results::{Plot, Section, Table};
+use crate::results::{self, Plot, Section, Table};
 use crate::summary;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use usdt_e2e::{replace_between, root};
 
-/// Replaces the recorded results of a section and regenerates the page.
+/// Replaces the recorded results of a part on this processor and regenerates the pages.
 pub(crate) fn record(measured: Section) -> Result<(), String> {
     // The file does not exist before the first run.
     let mut all = if data().exists() { recorded()? } else { Vec::new() };
-    match all.iter_mut().find(|known| known.name == measured.name) {
-        Some(known) => *known = measured,
-        None => all.push(measured),
-    }
+    results::record(&mut all, measured);
     let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
     // One line per benchmark keeps diffs readable.
     write(&data(), &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
@@ -44,7 +41,7 @@ fn render(all: &[Section]) -> Result<(), String> {
     for (path, content) in pages(all)? {
         write(&path, &content)?;
     }
-    for section in all {
+    for section in results::references(all) {
         for table in &section.tables {
             if let Some(drawing) = plot::draw(table)? {
                 write(&root().join("docs").join(plot_file(section, table)), &drawing)?;
@@ -61,9 +58,10 @@ pub(crate) fn pages(all: &[Section]) -> Result<[(PathBuf, String); 2], String> {
         Err(error) => Err(format!("{}: {error}", path.display())),
     };
     let (page, mut content) = read(root().join("docs/benchmarks.md"))?;
-    for section in all {
+    for section in results::references(all) {
         content = insert(&content, section)?;
     }
+    content = summary::insert_processors(&content, all)?;
     let (readme, summary) = read(root().join("README.md"))?;
     Ok([(page, content), (readme, summary::insert(&summary, all)?)])
 }

@@ -1,11 +1,9 @@
-//! The figures in README: a short table of the recorded results.
+//! The headline figures: a short table of the recorded results, for README and by processor.
 
 use crate::format::number;
 use crate::results::{Section, Table};
+use std::fmt::Write as _;
 use usdt_e2e::replace_between;
-
-const BEGIN: &str = "<!-- bench summary -->\n";
-const END: &str = "<!-- /bench summary -->";
 
 /// How a figure is computed from a row.
 enum Figure {
@@ -26,8 +24,8 @@ struct Line {
     /// Index of the column.
     column: usize,
     figure: Figure,
-    /// A row for comparison, with its name in README.
-    compared_with: Option<(&'static str, &'static str)>,
+    /// The name of what it is compared with, and its row.
+    compared_with: (&'static str, &'static str),
 }
 
 const LINES: [Line; 6] = [
@@ -38,7 +36,7 @@ const LINES: [Line; 6] = [
         row: "disabled probe, three arguments, one a string",
         column: 0,
         figure: Figure::Added("ns"),
-        compared_with: Some(("cgo and `sdt.h`", "`sdt.h` probe through cgo")),
+        compared_with: ("cgo and `sdt.h`", "`sdt.h` probe through cgo"),
     },
     Line {
         label: "hit, counted in the kernel",
@@ -47,7 +45,7 @@ const LINES: [Line; 6] = [
         row: "`usdt-attach count`",
         column: 0,
         figure: Figure::Median("ns"),
-        compared_with: Some(("bpftrace", "bpftrace, count")),
+        compared_with: ("bpftrace", "bpftrace, count"),
     },
     Line {
         label: "hit, three arguments recorded",
@@ -56,7 +54,7 @@ const LINES: [Line; 6] = [
         row: "`usdt-attach trace`",
         column: 0,
         figure: Figure::Median("ns"),
-        compared_with: Some(("bpftrace", "bpftrace, printf of all arguments")),
+        compared_with: ("bpftrace", "bpftrace, printf of all arguments"),
     },
     Line {
         label: "start to first event",
@@ -65,7 +63,7 @@ const LINES: [Line; 6] = [
         row: "`usdt-attach trace`",
         column: 0,
         figure: Figure::Median("ms"),
-        compared_with: Some(("bpftrace", "bpftrace")),
+        compared_with: ("bpftrace", "bpftrace"),
     },
     Line {
         label: "attach to 100 sites and detach",
@@ -74,7 +72,7 @@ const LINES: [Line; 6] = [
         row: "usdt-attach, 100 sites",
         column: 0,
         figure: Figure::Median("ms"),
-        compared_with: Some(("bpftrace", "bpftrace, 100 sites")),
+        compared_with: ("bpftrace", "bpftrace, 100 sites"),
     },
     Line {
         label: "CPU per request, each request traced",
@@ -83,47 +81,134 @@ const LINES: [Line; 6] = [
         row: "probes, every request traced with arguments",
         column: 1,
         figure: Figure::AddedPercent,
-        compared_with: Some(("OpenTelemetry SDK", "OpenTelemetry SDK, one span per request")),
+        compared_with: ("OpenTelemetry SDK", "OpenTelemetry SDK, one span per request"),
     },
 ];
 
-/// Replaces the table between the markers of README.
+/// A figure of this project and of what it is compared with, on one processor.
+#[derive(Clone, Copy)]
+struct Values {
+    own: f64,
+    other: f64,
+}
+
+/// Replaces the table between the markers of README: each figure with its range over processors.
 pub(crate) fn insert(readme: &str, all: &[Section]) -> Result<String, String> {
-    let mut table = "| | this project | for comparison |\n| --- | --- | --- |\n".to_owned();
+    let mut block = "| | this project | for comparison |\n| --- | --- | --- |\n".to_owned();
     for line in &LINES {
-        let figure = line.figure(all, line.row)?;
-        let comparison = match line.compared_with {
-            Some((name, row)) => format!("{name}: {}", line.figure(all, row)?),
-            None => String::new(),
-        };
-        table += &format!("| {} | {figure} | {comparison} |\n", line.label);
+        let values: Vec<Values> =
+            processors(all).iter().filter_map(|name| line.values(all, name)).collect();
+        if values.is_empty() {
+            return Err(line.missing());
+        }
+        let own = range(values.iter().map(|values| values.own), |value| line.format(value));
+        let other = range(values.iter().map(|values| line.relative(*values)), |value| {
+            line.format_relative(value)
+        });
+        let _ = writeln!(block, "| {} | {own} | {}: {other} |", line.label, line.compared_with.0);
     }
-    replace_between(readme, BEGIN, END, &table).ok_or_else(|| {
-        let missing = if readme.contains(BEGIN) { "end marker" } else { "bench markers" };
-        format!("README.md has no {missing}")
-    })
+    let _ = write!(
+        block,
+        "\nThese are medians; ranges are over {}.\nA × is the ratio to this project's figure.\n",
+        processors(all).join(" and ")
+    );
+    replace(readme, "summary", "README.md", &block)
+}
+
+/// Replaces the table between the markers of the page: each figure by processor.
+pub(crate) fn insert_processors(page: &str, all: &[Section]) -> Result<String, String> {
+    let processors = processors(all);
+    let mut block = format!("| | {} |\n", processors.join(" | "));
+    let _ = writeln!(block, "| ---{} |", " | ---".repeat(processors.len()));
+    for line in &LINES {
+        let _ = write!(block, "| {}; {}", line.label, line.compared_with.0);
+        for processor in &processors {
+            let cell = line.values(all, processor).map_or_else(
+                || "–".to_owned(),
+                |values| {
+                    let relative = line.format_relative(line.relative(values));
+                    format!("{}; {relative}", line.format(values.own))
+                },
+            );
+            let _ = write!(block, " | {cell}");
+        }
+        block.push_str(" |\n");
+    }
+    replace(page, "processors", "docs/benchmarks.md", &block)
+}
+
+fn replace(page: &str, marker: &str, name: &str, block: &str) -> Result<String, String> {
+    let [begin, end] = [format!("<!-- bench {marker} -->\n"), format!("<!-- /bench {marker} -->")];
+    replace_between(page, &begin, &end, block)
+        .ok_or_else(|| format!("{name} has no markers `bench {marker}`"))
+}
+
+/// Returns the processors of all results, that of the first section first.
+fn processors(all: &[Section]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in all.iter().map(Section::processor) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Formats the least and the greatest value, or one of them if they look the same.
+fn range(values: impl Iterator<Item = f64> + Clone, format: impl Fn(f64) -> String) -> String {
+    let least = format(values.clone().fold(f64::INFINITY, f64::min));
+    let greatest = format(values.fold(f64::NEG_INFINITY, f64::max));
+    if least == greatest { least } else { format!("{least} to {greatest}") }
 }
 
 impl Line {
-    fn figure(&self, all: &[Section], row: &str) -> Result<String, String> {
-        let missing = || format!("no result `{row}` in `{}` of `{}`", self.table, self.section);
-        let section = all.iter().find(|section| section.name == self.section);
-        let table = section.and_then(|s| s.tables.iter().find(|table| table.title == self.table));
-        let table: &Table = table.ok_or_else(missing)?;
-        let index = table.rows.iter().position(|known| known.name == row).ok_or_else(missing)?;
-        let median = |index| table.cell(index, self.column).map(|cell| cell.median);
-        let value = median(index).ok_or_else(missing)?;
-        Ok(match self.figure {
-            Figure::Median(unit) => format!("{} {unit}", number(value, 3)),
-            Figure::Added(unit) => {
-                let first = median(0).ok_or_else(missing)?;
-                format!("+{} {unit}", number(value - first, 2))
-            }
-            Figure::AddedPercent => {
-                let ratio = table.ratio(index, self.column).ok_or_else(missing)?.median;
-                format!("{:+.0} %", 100.0 * (ratio - 1.0))
-            }
+    fn missing(&self) -> String {
+        format!("no result `{}` in `{}` of `{}`", self.row, self.table, self.section)
+    }
+
+    /// Returns the figures on a processor; `None` if they have not been measured there.
+    fn values(&self, all: &[Section], processor: &str) -> Option<Values> {
+        let is_wanted =
+            |section: &&Section| section.name == self.section && section.processor() == processor;
+        let section = all.iter().find(is_wanted)?;
+        let table = section.tables.iter().find(|table| table.title == self.table)?;
+        Some(Values {
+            own: self.value(table, self.row)?,
+            other: self.value(table, self.compared_with.1)?,
         })
+    }
+
+    fn value(&self, table: &Table, row: &str) -> Option<f64> {
+        let index = table.rows.iter().position(|known| known.name == row)?;
+        let median = |index| table.cell(index, self.column).map(|cell| cell.median);
+        match self.figure {
+            Figure::Median(_) => median(index),
+            Figure::Added(_) => Some(median(index)? - median(0)?),
+            Figure::AddedPercent => Some(100.0 * (table.ratio(index, self.column)?.median - 1.0)),
+        }
+    }
+
+    fn format(&self, value: f64) -> String {
+        match self.figure {
+            Figure::Median(unit) => format!("{} {unit}", number(value, 3)),
+            Figure::Added(unit) => format!("+{} {unit}", number(value, 2)),
+            Figure::AddedPercent => format!("{value:+.0} %"),
+        }
+    }
+
+    /// Returns the figure for comparison, as a ratio to that of this project. Percentages stay.
+    fn relative(&self, values: Values) -> f64 {
+        match self.figure {
+            Figure::Median(_) | Figure::Added(_) => values.other / values.own,
+            Figure::AddedPercent => values.other,
+        }
+    }
+
+    fn format_relative(&self, value: f64) -> String {
+        match self.figure {
+            Figure::Median(_) | Figure::Added(_) => format!("×{}", number(value, 2)),
+            Figure::AddedPercent => self.format(value),
+        }
     }
 }
 

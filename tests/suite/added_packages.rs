@@ -147,10 +147,11 @@ fn packages_with_dependencies_take_the_version_that_the_module_has() {
 }
 
 /// Each package, its module, and the oldest version that it compiles with.
-const LIBRARIES: [(&str, &str, &str); 11] = [
+const LIBRARIES: [(&str, &str, &str); 12] = [
     ("redis", "github.com/redis/go-redis/v9", "v9.0.0"),
     ("pgx", "github.com/jackc/pgx/v5", "v5.3.0"),
     ("mongo", "go.mongodb.org/mongo-driver/v2", "v2.0.0"),
+    ("mongov1", "go.mongodb.org/mongo-driver", "v1.13.0"),
     ("kafka", "github.com/twmb/franz-go", "v1.10.0"),
     ("nats", "github.com/nats-io/nats.go", "v1.11.0"),
     ("aws", "github.com/aws/aws-sdk-go-v2", "v1.2.0"),

@@ -36,6 +36,7 @@ mod operands;
 mod other_architectures;
 mod overlay_mounts;
 mod packages;
+mod packages_for_libraries;
 mod pid_namespaces;
 mod preemption;
 mod process_following;

@@ -8,7 +8,7 @@ use usdt_e2e::{
 };
 
 /// Returns the arguments of a probe's events.
-fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> {
+pub(crate) fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> {
     let matching = events.iter().filter(|e| e["provider"] == provider && e["probe"] == probe);
     matching.map(|e| &e["args"]).collect()
 }
@@ -203,7 +203,7 @@ fn grpc_calls_are_counted_by_the_name_of_their_code() {
 }
 
 /// Returns the lines of JSON in an output that also has the output of a program.
-fn out_lines(output: &[u8]) -> Vec<&str> {
+pub(crate) fn out_lines(output: &[u8]) -> Vec<&str> {
     let output = std::str::from_utf8(output).unwrap();
     output.lines().filter(|line| line.starts_with('{')).collect()
 }
@@ -213,9 +213,9 @@ fn out_lines(output: &[u8]) -> Vec<&str> {
 #[test]
 fn every_package_is_documented() {
     let root = usdt_e2e::root().join("go-stubs");
+    let entries = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut packages = 0;
-    for entry in std::fs::read_dir(&root).unwrap() {
-        let folder = entry.unwrap().path();
+    for folder in entries(root.clone()).chain(entries(root.join("libraries"))) {
         let definition = folder.join("internal/probes/probes.d");
         if !definition.exists() {
             continue;
@@ -232,5 +232,5 @@ fn every_package_is_documented() {
             assert!(probe["doc"].as_str().is_some_and(|doc| !doc.is_empty()), "{probe}");
         }
     }
-    assert_eq!(packages, 7);
+    assert_eq!(packages, 19);
 }

@@ -17,13 +17,14 @@ pub(crate) const MODULES: &[&str] = &[
     "go-stubs",
     "go-stubs/usdtotel",
     "go-stubs/usdtgrpc",
-    LIBRARIES,
+    LIBRARIES[0],
     "tests/go",
+    LIBRARIES[1],
     "tests/go/unmodified",
 ];
 
-/// The module with the packages for libraries of others.
-pub(crate) const LIBRARIES: &str = "go-stubs/libraries";
+/// The modules that depend on many libraries: the packages for them, and the program that uses these.
+pub(crate) const LIBRARIES: [&str; 2] = ["go-stubs/libraries", "tests/go/libraries"];
 
 /// A part that can be regenerated alone.
 type Part = (&'static str, fn() -> Outcome);

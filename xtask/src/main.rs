@@ -14,6 +14,7 @@ mod messages;
 mod packages;
 mod policy;
 mod release;
+mod revisions;
 mod semver;
 mod setup;
 mod suite;
@@ -45,7 +46,7 @@ const TASKS: &[Task] = &[
     (
         "bench",
         "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
-         packages agent]",
+         packages agent], or compare; --against REV [off on attacher generator]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),

@@ -18,42 +18,54 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     Ok(vec![first_event(&fire)?, sites()?, listing(&fire)?, host()?])
 }
 
-/// Measures the time from the start of a tracer to its first event, and its peak resident memory at
-/// that time.
-fn first_event(fire: &Path) -> Result<Table, String> {
+/// Starts a program that fires a probe every 200 µs.
+pub(crate) fn start_target(fire: &Path) -> Result<Process, String> {
     let mut target = pinned(TARGET_CPU, fire);
     target.args(["-pause", "200us", "-text", "41"]).stdout(Stdio::null());
     let target = target.spawn().map(Process).map_err(|e| e.to_string())?;
     target.wait_for_exec(fire);
+    Ok(target)
+}
+
+/// Runs a tracer until it prints a line that contains `mark`. Returns the milliseconds, and its peak
+/// resident memory at that time in MiB.
+pub(crate) fn time_to_event(tracer: &mut Command, mark: &str) -> Result<(f64, f64), String> {
+    let begin = Instant::now();
+    let mut tracer = tracer
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Process)
+        .map_err(|e| e.to_string())?;
+    let mut out = BufReader::new(tracer.0.stdout.take().ok_or("no output")?);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if out.read_line(&mut line).map_err(|e| e.to_string())? == 0 {
+            return Err("the tracer exited without an event".to_owned());
+        }
+        if line.contains(mark) {
+            break;
+        }
+    }
+    let elapsed = begin.elapsed().as_secs_f64() * 1e3;
+    let peak = memory(tracer.pid(), "VmHWM");
+    // The remaining output is discarded. Closing the pipe instead would end the tracer before
+    // it has detached.
+    let rest = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    tracer.interrupt();
+    let _ = rest.join();
+    Ok((elapsed, peak))
+}
+
+/// Measures the time from the start of a tracer to its first event, and its peak resident memory at
+/// that time.
+fn first_event(fire: &Path) -> Result<Table, String> {
+    let target = start_target(fire)?;
     let (pid, file) = (target.pid().to_string(), fire.display().to_string());
     let start = |tracer: &mut Command, mark: &str| {
-        let begin = Instant::now();
-        let mut tracer = tracer
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map(Process)
-            .map_err(|e| e.to_string())?;
-        let mut out = BufReader::new(tracer.0.stdout.take().ok_or("no output")?);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if out.read_line(&mut line).map_err(|e| e.to_string())? == 0 {
-                return Err("the tracer exited without an event".to_owned());
-            }
-            if line.contains(mark) {
-                break;
-            }
-        }
-        let elapsed = begin.elapsed().as_secs_f64() * 1e3;
-        let peak = memory(tracer.pid(), "VmHWM");
-        // The remaining output is discarded. Closing the pipe instead would end the tracer before
-        // it has detached.
-        let rest = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        tracer.interrupt();
-        let _ = rest.join();
-        Ok(vec![elapsed, peak])
+        time_to_event(tracer, mark).map(|(elapsed, peak)| vec![elapsed, peak])
     };
     let (start, pid, file) = (&start, &pid, &file);
     let attach = |args: &'static [&str]| {

@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
 }
 
 /// Returns a definition with `probes` probes of four arguments each.
-fn definition(probes: usize) -> String {
+pub(crate) fn definition(probes: usize) -> String {
     let mut text = "provider many {\n".to_owned();
     for probe in 0..probes {
         let _ = writeln!(text, "    probe p{probe}(int64_t a, uint32_t b, string c, double d);");

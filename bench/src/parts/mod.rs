@@ -2,28 +2,39 @@
 //! tables.
 
 mod agent;
-mod attacher;
-mod generator;
-mod off;
-mod on;
+pub(crate) mod attacher;
+pub(crate) mod generator;
+pub(crate) mod off;
+pub(crate) mod on;
 mod overlay;
 mod packages;
 mod service;
 
 use crate::results::Table;
 
-/// Measures the tables of a part.
-pub(crate) type Part = fn() -> Result<Vec<Table>, String>;
+/// A part of the benchmarks.
+pub(crate) struct Part {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// Measures its tables.
+    pub(crate) run: fn() -> Result<Vec<Table>, String>,
+    /// False if its figures are the shortest of many short runs, which noise does not change.
+    pub(crate) needs_quiet: bool,
+}
 
-/// All parts, by the names on the command line.
-pub(crate) const PARTS: [(&str, Part); 9] = [
-    ("off", off::run),
-    ("on", on::run),
-    ("attacher", attacher::run),
-    ("generator", generator::run),
-    ("overlay", overlay::run),
-    ("service", service::run),
-    ("caddy", service::caddy),
-    ("packages", packages::run),
-    ("agent", agent::run),
+const fn part(name: &'static str, run: fn() -> Result<Vec<Table>, String>) -> Part {
+    Part { name, run, needs_quiet: true }
+}
+
+/// All parts.
+pub(crate) const PARTS: [Part; 9] = [
+    part("off", off::run),
+    part("on", on::run),
+    part("attacher", attacher::run),
+    part("generator", generator::run),
+    part("overlay", overlay::run),
+    part("service", service::run),
+    part("caddy", service::caddy),
+    Part { needs_quiet: false, ..part("packages", packages::run) },
+    part("agent", agent::run),
 ];

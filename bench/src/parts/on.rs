@@ -20,7 +20,7 @@ const SLOW_HITS: u32 = 20_000;
 
 /// What the traced program fires.
 #[derive(Clone, Copy)]
-struct Load {
+pub(crate) struct Load {
     probe: &'static str,
     /// Length of the string argument.
     text: u32,
@@ -31,10 +31,38 @@ struct Load {
     settle: u32,
 }
 
-const HIT: Load = Load { probe: "hit", text: 41, hits: HITS, threads: 1, settle: 20 };
+/// The load of most rows.
+pub(crate) const HIT: Load = Load { probe: "hit", text: 41, hits: HITS, threads: 1, settle: 20 };
 
 /// Returns the command of a tracer, given the pid of the traced process.
 type Start<'a> = Box<dyn Fn(&str) -> Command + 'a>;
+
+/// Fires under a tracer and returns the nanoseconds per hit. `start` returns the command of the
+/// tracer, given the pid of the traced process.
+pub(crate) fn fire(
+    program: &Path,
+    load: Load,
+    start: &dyn Fn(&str) -> Command,
+) -> Result<f64, String> {
+    let cpus = if load.threads > 1 { "0,1" } else { TARGET_CPU };
+    let mut fire = pinned(cpus, program);
+    fire.args(["-probe", load.probe, "-n", &load.hits.to_string()]);
+    fire.args(["-text", &load.text.to_string(), "-threads", &load.threads.to_string()]);
+    fire.args(["-settle", &format!("{}ms", load.settle)]);
+    let mut fire = fire
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Process)
+        .map_err(|e| format!("cannot start the traced program: {e}"))?;
+    fire.wait_for_exec(program);
+    let tracer = start_quietly(&mut start(&fire.pid().to_string()))?;
+    let mut output = String::new();
+    if let Some(mut out) = fire.0.stdout.take() {
+        std::io::Read::read_to_string(&mut out, &mut output).map_err(|e| e.to_string())?;
+    }
+    tracer.interrupt();
+    output.trim().parse().map_err(|_| format!("the traced program printed {output:?}"))
+}
 
 /// The traced program and the tool that attaches an empty BPF program.
 struct Bench {
@@ -70,41 +98,8 @@ fn ns_table(title: &str, how: &str, rows: Vec<crate::results::Row>, plot: Plot) 
 }
 
 impl Bench {
-    /// Fires under a tracer and returns the nanoseconds per hit.
-    fn fire(&self, load: Load, start: &Start<'_>) -> Result<f64, String> {
-        let cpus = if load.threads > 1 { "0,1" } else { TARGET_CPU };
-        let mut fire = pinned(cpus, &self.fire);
-        fire.args([
-            "-probe",
-            load.probe,
-            "-n",
-            &load.hits.to_string(),
-            "-text",
-            &load.text.to_string(),
-        ]);
-        fire.args([
-            "-threads",
-            &load.threads.to_string(),
-            "-settle",
-            &format!("{}ms", load.settle),
-        ]);
-        let mut fire = fire
-            .stdout(Stdio::piped())
-            .spawn()
-            .map(Process)
-            .map_err(|e| format!("cannot start the traced program: {e}"))?;
-        fire.wait_for_exec(&self.fire);
-        let tracer = start_quietly(&mut start(&fire.pid().to_string()))?;
-        let mut output = String::new();
-        if let Some(mut out) = fire.0.stdout.take() {
-            std::io::Read::read_to_string(&mut out, &mut output).map_err(|e| e.to_string())?;
-        }
-        tracer.interrupt();
-        output.trim().parse().map_err(|_| format!("the traced program printed {output:?}"))
-    }
-
     fn benchmark<'a>(&'a self, name: &str, load: Load, start: Start<'a>) -> Benchmark<'a> {
-        Benchmark::new(name, move || self.fire(load, &start).map(|ns| vec![ns]))
+        Benchmark::new(name, move || fire(&self.fire, load, &start).map(|ns| vec![ns]))
     }
 
     /// Returns a tracer that attaches an empty BPF program, `distance` bytes from a site's 5-byte
@@ -336,8 +331,9 @@ impl Bench {
                 ("empty BPF program", self.empty_program("hit", 0)?),
                 ("trace", self.usdt_attach(&trace)),
             ] {
-                let measure =
-                    move || self.fire(load, &start).map(|ns| vec![ns * f64::from(hits) / 1e6]);
+                let measure = move || {
+                    fire(&self.fire, load, &start).map(|ns| vec![ns * f64::from(hits) / 1e6])
+                };
                 benchmarks.push(
                     Benchmark::new(format!("{name}, {hits} hits"), measure)
                         .with_size(hits as usize),

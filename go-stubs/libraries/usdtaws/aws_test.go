@@ -37,17 +37,36 @@ func TestMiddlewareIsPartOfTheStack(t *testing.T) {
 	}
 }
 
-func BenchmarkMiddleware(b *testing.B) {
+// passThrough is middleware that only calls the next one.
+type passThrough struct{}
+
+func (passThrough) ID() string { return "pass-through" }
+func (passThrough) HandleInitialize(ctx context.Context, input middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	return next.HandleInitialize(ctx, input)
+}
+
+var (
+	middlewares = map[string]middleware.InitializeMiddleware{"between": passThrough{}, "wrapped": initialize{}}
+	input       middleware.InitializeInput
+)
+
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	ctx, next := context.Background(), handler{}
-	between := func(ctx context.Context, input middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-		return next.HandleInitialize(ctx, input)
+	run := func(name string) float64 {
+		middleware := middlewares[name]
+		return testing.AllocsPerRun(1000, func() { middleware.HandleInitialize(ctx, input, next) })
 	}
-	for name, run := range map[string]func(context.Context, middleware.InitializeInput, middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error){
-		"between": between, "wrapped": initialize{}.HandleInitialize,
-	} {
+	if got, want := run("wrapped"), run("between"); got != want {
+		t.Errorf("%v allocations, want %v", got, want)
+	}
+}
+
+func BenchmarkCall(b *testing.B) {
+	ctx, next := context.Background(), handler{}
+	for name, middleware := range middlewares {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
-				run(ctx, middleware.InitializeInput{}, next)
+				middleware.HandleInitialize(ctx, input, next)
 			}
 		})
 	}

@@ -46,14 +46,20 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	id, start := lastRequestID.Add(1), time.Now()
 	probes.ServerRequestStart(r.Method, r.URL.Path, r.Host, id, r.Header.Get("Traceparent"))
 	response := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+	panicking := true
 	defer func() {
 		status := response.Status()
 		if status == 0 {
 			status = http.StatusOK
+			if panicking {
+				// The middleware outside of this one, such as Recoverer, answers with it.
+				status = http.StatusInternalServerError
+			}
 		}
 		probes.ServerRequestEnd(int32(status), id, int64(response.BytesWritten()), time.Since(start), route(r))
 	}()
 	h.next.ServeHTTP(response, r)
+	panicking = false
 }
 
 // route returns the pattern that matched the request, which is known after the router has run.

@@ -56,11 +56,23 @@ func TestRouteIsKnownAfterTheRouterHasRun(t *testing.T) {
 	}
 }
 
-func BenchmarkMiddleware(b *testing.B) {
-	direct := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	between := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { direct.ServeHTTP(w, r) })
+// passThrough is a handler that only calls the next one.
+type passThrough struct{ next http.Handler }
+
+func (h *passThrough) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.next.ServeHTTP(w, r) }
+
+func TestDisabledAddsNoAllocation(t *testing.T) {
+	handler := Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	recorder, request := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
-	for name, handler := range map[string]http.Handler{"between": between, "wrapped": Middleware(direct)} {
+	if n := testing.AllocsPerRun(1000, func() { handler.ServeHTTP(recorder, request) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	recorder, request := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	for name, handler := range map[string]http.Handler{"between": &passThrough{next}, "wrapped": Middleware(next)} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				handler.ServeHTTP(recorder, request)

@@ -10,6 +10,8 @@
 package usdtfiber
 
 import (
+	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,19 +40,32 @@ func Middleware(c *fiber.Ctx) error {
 func serve(c *fiber.Ctx) error {
 	id, start := lastRequestID.Add(1), time.Now()
 	probes.ServerRequestStart(c.Method(), c.Path(), c.Hostname(), id, c.Get("Traceparent"))
-	panicking := true
+	panicking, unmatched := true, false
 	defer func() {
 		status, size := c.Response().StatusCode(), len(c.Response().Body())
 		if panicking {
 			// The middleware outside of this one, such as recover, answers with it.
 			status = fiber.StatusInternalServerError
 		}
-		probes.ServerRequestEnd(int32(status), id, int64(size), time.Since(start), c.Route().Path)
+		route := ""
+		if !unmatched {
+			route = c.Route().Path
+		}
+		probes.ServerRequestEnd(int32(status), id, int64(size), time.Since(start), route)
 	}()
 	err := c.Next()
 	if err != nil {
+		unmatched = isUnmatched(c, err)
 		err = c.App().ErrorHandler(c, err)
 	}
 	panicking = false
 	return err
+}
+
+// isUnmatched returns true for the error of Fiber's router if no route has matched. The route of the
+// request is then that of the last middleware.
+func isUnmatched(c *fiber.Ctx, err error) bool {
+	var failure *fiber.Error
+	return errors.As(err, &failure) && failure.Code == fiber.StatusNotFound &&
+		strings.HasPrefix(failure.Message, "Cannot "+c.Method()+" ")
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
 )
 
 func app(middleware fiber.Handler) *fiber.App {
@@ -30,5 +31,36 @@ func TestResponsesAreTheSame(t *testing.T) {
 				t.Errorf("%s: %s: got %d %q %v, want %d", name, path, response.StatusCode, body, err, want)
 			}
 		}
+	}
+}
+
+// route returns a function that routes a request through middleware.
+func route(middleware fiber.Handler) func() {
+	app := fiber.New()
+	app.Use(middleware)
+	app.Get("/", func(*fiber.Ctx) error { return nil })
+	handler, request := app.Handler(), &fasthttp.RequestCtx{}
+	request.Request.SetRequestURI("/")
+	return func() { handler(request) }
+}
+
+func passThrough(c *fiber.Ctx) error { return c.Next() }
+
+func TestDisabledAddsNoAllocation(t *testing.T) {
+	got, want := testing.AllocsPerRun(1000, route(Middleware)), testing.AllocsPerRun(1000, route(passThrough))
+	if got != want {
+		t.Errorf("%v allocations, want %v", got, want)
+	}
+}
+
+// The context of Fiber counts the calls of Next, so that only a whole request can be repeated.
+func BenchmarkRequest(b *testing.B) {
+	for name, middleware := range map[string]fiber.Handler{"between": passThrough, "wrapped": Middleware} {
+		route := route(middleware)
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				route()
+			}
+		})
 	}
 }

@@ -38,13 +38,19 @@ func TestHandlersAreCalledOnce(t *testing.T) {
 	}
 }
 
-func BenchmarkMiddleware(b *testing.B) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
+	c := gin.CreateTestContextOnly(httptest.NewRecorder(), engine())
+	if n := testing.AllocsPerRun(1000, func() { Middleware(c) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	c := gin.CreateTestContextOnly(httptest.NewRecorder(), engine())
 	for name, middleware := range map[string]gin.HandlerFunc{"between": func(*gin.Context) {}, "wrapped": Middleware} {
-		engine := engine(middleware)
 		b.Run(name, func(b *testing.B) {
-			recorder, request := httptest.NewRecorder(), httptest.NewRequest("GET", "/missing", nil)
 			for i := 0; i < b.N; i++ {
-				engine.ServeHTTP(recorder, request)
+				middleware(c)
 			}
 		})
 	}

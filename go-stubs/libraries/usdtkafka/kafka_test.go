@@ -38,17 +38,52 @@ func TestDisabledAddsNoAllocation(t *testing.T) {
 	}
 }
 
+// hook is what a client of franz-go calls.
+type hook interface {
+	kgo.HookProduceRecordBuffered
+	kgo.HookProduceRecordUnbuffered
+	kgo.HookFetchRecordUnbuffered
+	kgo.HookBrokerE2E
+}
+
 // nothing is a hook that does nothing: the minimum cost of any hook.
 type nothing struct{}
 
-func (nothing) OnProduceRecordBuffered(*kgo.Record) {}
+func (nothing) OnProduceRecordBuffered(*kgo.Record)                  {}
+func (nothing) OnProduceRecordUnbuffered(*kgo.Record, error)         {}
+func (nothing) OnFetchRecordUnbuffered(*kgo.Record, bool)            {}
+func (nothing) OnBrokerE2E(kgo.BrokerMetadata, int16, kgo.BrokerE2E) {}
 
-func BenchmarkHook(b *testing.B) {
+var hooks = map[string]hook{"between": nothing{}, "wrapped": NewHook()}
+
+func BenchmarkProduce(b *testing.B) {
 	record := &kgo.Record{Topic: "orders"}
-	for name, hook := range map[string]kgo.HookProduceRecordBuffered{"between": nothing{}, "wrapped": NewHook()} {
+	for name, hook := range hooks {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				hook.OnProduceRecordBuffered(record)
+				hook.OnProduceRecordUnbuffered(record, nil)
+			}
+		})
+	}
+}
+
+func BenchmarkFetch(b *testing.B) {
+	record := &kgo.Record{Topic: "orders"}
+	for name, hook := range hooks {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				hook.OnFetchRecordUnbuffered(record, true)
+			}
+		})
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	for name, hook := range hooks {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				hook.OnBrokerE2E(kgo.BrokerMetadata{}, 0, kgo.BrokerE2E{})
 			}
 		})
 	}

@@ -42,13 +42,17 @@ func TestDisabledAddsNoAllocation(t *testing.T) {
 	}
 }
 
-func BenchmarkMonitor(b *testing.B) {
-	ctx, start := context.Background(), startedEvent(b, bson.D{{Key: "find", Value: "orders"}})
-	between := &event.CommandMonitor{Started: func(context.Context, *event.CommandStartedEvent) {}}
+func BenchmarkCommand(b *testing.B) {
+	ctx, start, done := context.Background(), startedEvent(b, bson.D{{Key: "find", Value: "orders"}}), &event.CommandSucceededEvent{}
+	between := &event.CommandMonitor{
+		Started:   func(context.Context, *event.CommandStartedEvent) {},
+		Succeeded: func(context.Context, *event.CommandSucceededEvent) {},
+	}
 	for name, monitor := range map[string]*event.CommandMonitor{"between": between, "wrapped": NewMonitor()} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				monitor.Started(ctx, start)
+				monitor.Succeeded(ctx, done)
 			}
 		})
 	}

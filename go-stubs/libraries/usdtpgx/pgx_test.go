@@ -40,6 +40,13 @@ func TestContextHoldsTheStatement(t *testing.T) {
 	}
 }
 
+// tracer is what pgx calls.
+type tracer interface {
+	pgx.QueryTracer
+	pgx.BatchTracer
+	pgx.PrepareTracer
+}
+
 // nothing is a tracer that does nothing: the minimum cost of any tracer.
 type nothing struct{}
 
@@ -47,13 +54,48 @@ func (nothing) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQuer
 	return ctx
 }
 func (nothing) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (nothing) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+func (nothing) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (nothing) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+func (nothing) TracePrepareStart(ctx context.Context, _ *pgx.Conn, _ pgx.TracePrepareStartData) context.Context {
+	return ctx
+}
+func (nothing) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepareEndData) {}
 
-func BenchmarkTracer(b *testing.B) {
+var tracers = map[string]tracer{"between": nothing{}, "wrapped": NewTracer()}
+
+func BenchmarkQuery(b *testing.B) {
 	ctx := context.Background()
-	for name, tracer := range map[string]pgx.QueryTracer{"between": nothing{}, "wrapped": NewTracer()} {
+	for name, tracer := range tracers {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				tracer.TraceQueryEnd(tracer.TraceQueryStart(ctx, nil, pgx.TraceQueryStartData{SQL: "SELECT 1"}), nil, pgx.TraceQueryEndData{})
+			}
+		})
+	}
+}
+
+func BenchmarkBatch(b *testing.B) {
+	ctx := context.Background()
+	for name, tracer := range tracers {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				ctx := tracer.TraceBatchStart(ctx, nil, pgx.TraceBatchStartData{})
+				tracer.TraceBatchQuery(ctx, nil, pgx.TraceBatchQueryData{SQL: "SELECT 1"})
+				tracer.TraceBatchEnd(ctx, nil, pgx.TraceBatchEndData{})
+			}
+		})
+	}
+}
+
+func BenchmarkPrepare(b *testing.B) {
+	ctx := context.Background()
+	for name, tracer := range tracers {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				tracer.TracePrepareEnd(tracer.TracePrepareStart(ctx, nil, pgx.TracePrepareStartData{SQL: "SELECT 1"}), nil, pgx.TracePrepareEndData{})
 			}
 		})
 	}

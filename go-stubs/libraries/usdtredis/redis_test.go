@@ -42,22 +42,52 @@ func TestKeyIsTheFirstStringArgument(t *testing.T) {
 	}
 }
 
+func succeedPipeline(context.Context, []redis.Cmder) error { return nil }
+
 func TestDisabledAddsNoAllocation(t *testing.T) {
 	ctx, command := context.Background(), redis.NewStringCmd(context.Background(), "get", "user:1")
-	hook := NewHook().ProcessHook(succeed)
-	if n := testing.AllocsPerRun(1000, func() { hook(ctx, command) }); n != 0 {
+	commands := []redis.Cmder{command}
+	process, pipeline := NewHook().ProcessHook(succeed), NewHook().ProcessPipelineHook(succeedPipeline)
+	if n := testing.AllocsPerRun(1000, func() {
+		process(ctx, command)
+		pipeline(ctx, commands)
+	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-func BenchmarkHook(b *testing.B) {
+// passThrough is a hook that only calls the next one.
+type passThrough struct{}
+
+func (passThrough) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (passThrough) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error { return next(ctx, command) }
+}
+func (passThrough) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error { return next(ctx, commands) }
+}
+
+var hooks = map[string]redis.Hook{"between": passThrough{}, "wrapped": NewHook()}
+
+func BenchmarkCommand(b *testing.B) {
 	ctx, command := context.Background(), redis.NewStringCmd(context.Background(), "get", "user:1")
-	var next redis.ProcessHook = succeed
-	between := func(ctx context.Context, command redis.Cmder) error { return next(ctx, command) }
-	for name, hook := range map[string]redis.ProcessHook{"between": between, "wrapped": NewHook().ProcessHook(next)} {
+	for name, hook := range hooks {
+		process := hook.ProcessHook(succeed)
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
-				hook(ctx, command)
+				process(ctx, command)
+			}
+		})
+	}
+}
+
+func BenchmarkPipeline(b *testing.B) {
+	ctx, commands := context.Background(), []redis.Cmder{redis.NewStringCmd(context.Background(), "get", "user:1")}
+	for name, hook := range hooks {
+		process := hook.ProcessPipelineHook(succeedPipeline)
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				process(ctx, commands)
 			}
 		})
 	}

@@ -258,13 +258,11 @@ fn next_steps(destination: &Destination, selected: &[&Package]) -> String {
     }
     let go_mod = usdt_files::read_text(&destination.module.root.join("go.mod"), TEXT_LIMIT);
     let go_mod = go_mod.unwrap_or_default();
-    let missing: Vec<&str> = selected
-        .iter()
-        .filter_map(|package| package.dependency)
-        .filter(|module| !go_mod.contains(module))
-        .collect();
-    if !missing.is_empty() {
-        let _ = writeln!(out, "Fetch what they depend on:\n\n    go get {}\n", missing.join(" "));
+    // The path of a module may begin with that of another.
+    let is_missing = |module: &str| go_mod.split_whitespace().all(|word| word != module);
+    if selected.iter().filter_map(|package| package.dependency).any(is_missing) {
+        // It keeps the versions that the module has.
+        out.push_str("Fetch what they depend on:\n\n    go mod tidy\n\n");
     }
     out.push_str("Build with probes that every tracer finds:\n\n    go build -toolexec='usdt-gen toolexec' .\n");
     out

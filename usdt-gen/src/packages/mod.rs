@@ -102,9 +102,16 @@ pub(crate) const PACKAGES: &[Package] = &[
     },
     Package {
         name: "mongo",
-        description: "commands of MongoDB clients",
+        description: "commands of MongoDB clients, version 2 of the driver",
         dependency: Some("go.mongodb.org/mongo-driver/v2"),
         example: "options.Client().SetMonitor(usdtmongo.NewMonitor())",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "mongov1",
+        description: "commands of MongoDB clients, version 1 of the driver",
+        dependency: Some("go.mongodb.org/mongo-driver"),
+        example: "options.Client().SetMonitor(usdtmongov1.NewMonitor())",
         parent: LIBRARIES,
     },
     Package {
