@@ -9,6 +9,8 @@ pub mod capabilities;
 pub mod descriptors;
 pub mod detect;
 mod exec_events;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod hit_cost;
 mod linker_events;
 mod links;
