@@ -1,7 +1,8 @@
-// A FUSE file system with one file, `file`, which a child process maps executable. After that, the
-// file system never answers again (`hang`) or answers each request with EIO (`eio`).
+// A FUSE file system with one file, `file`, which a child process maps executable. With a command, the
+// child executes it instead, with the file as descriptor 3. After that, the file system never answers
+// again (`hang`) or answers each request with EIO (`eio`).
 //
-// Prints the child's process id when the file is mapped. Ends, and with it the file system and the
+// Prints the child's process id when the file is mapped or open. Ends, and with it the file system and the
 // child, when its standard input ends.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +21,7 @@
 
 static const size_t size = 1 << 20;
 
-static void map(const char *folder, int ready, int fuse)
+static void map(const char *folder, int ready, int fuse, char **command)
 {
 	char path[4096];
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -29,6 +30,13 @@ static void map(const char *folder, int ready, int fuse)
 	close(fuse);
 	snprintf(path, sizeof path, "%s/file", folder);
 	int file = open(path, O_RDONLY);
+	if (file >= 0 && *command) {
+		// Standard output is the caller's pipe, of which it reads one line.
+		dprintf(ready, "%d\n", getpid());
+		if (dup2(file, 3) == 3 && dup2(2, 1) == 1)
+			execv(*command, command);
+		_exit(1);
+	}
 	if (file < 0 || mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED)
 		_exit(1);
 	dprintf(ready, "%d\n", getpid());
@@ -89,14 +97,14 @@ int main(int argc, char **argv)
 	static char request[1 << 17];
 	char options[100], line[20];
 	int ready[2], fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC), mapped = 0;
-	if (argc != 3 || fuse < 0 || pipe2(ready, O_CLOEXEC) < 0)
+	if (argc < 3 || fuse < 0 || pipe2(ready, O_CLOEXEC) < 0)
 		return 1;
 	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fuse);
 	if (mount("hanging", argv[2], "fuse", MS_NOSUID | MS_NODEV, options) < 0)
 		return 1;
 	pid_t child = fork();
 	if (child == 0)
-		map(argv[2], ready[1], fuse);
+		map(argv[2], ready[1], fuse, argv + 3);
 	struct pollfd waits[] = { { 0, POLLIN, 0 }, { ready[0], POLLIN, 0 }, { fuse, POLLIN, 0 } };
 	while (poll(waits, 3, -1) > 0 && !waits[0].revents) {
 		if (waits[1].revents) {

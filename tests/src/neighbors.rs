@@ -50,10 +50,16 @@ impl Drop for Helper {
 /// file. A process maps the file; its process id is [`Helper::line`]. After that, the file system
 /// never answers (mode `hang`) or answers with EIO (mode `eio`).
 pub fn hanging_file(folder: &Path, mode: &str) -> (Helper, PathBuf) {
+    hanging_file_of(folder, mode, &[])
+}
+
+/// As [`hanging_file`]. With a command, the process executes it instead, with the file as
+/// descriptor 3.
+pub fn hanging_file_of(folder: &Path, mode: &str, command: &[&str]) -> (Helper, PathBuf) {
     let mount = folder.join("mnt");
     std::fs::create_dir(&mount).unwrap();
-    let mut unshare = command("unshare");
-    let args = [mode, mount.to_str().unwrap()];
+    let mut unshare = crate::command("unshare");
+    let args = [&[mode, mount.to_str().unwrap()], command].concat();
     (Helper::start(folder, "hanging_fs", unshare.arg("--mount"), &args), mount.join("file"))
 }
 

@@ -3,12 +3,15 @@
 
 use stapsdt::note::Note;
 use std::fmt::Write as _;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
-use usdt_e2e::neighbors::{Helper, hanging_file};
+use usdt_e2e::neighbors::{Helper, hanging_file, hanging_file_of};
 use usdt_e2e::sample_elf::{CONTENT, PT_LOAD, PT_NOTE, Section, Segment, elf, note};
-use usdt_e2e::{Need, attach, command, have, limited, stdout, text, tools};
+use usdt_e2e::{
+    Fixture, Mode, Need, attach, command, have, limited, stdout, text, tools, wait_for,
+};
 
 const SHT_PROGBITS: u32 = 1;
 const SHT_RELA: u32 = 4;
@@ -80,6 +83,43 @@ fn reports_a_file_that_cannot_be_read() {
     let errors = text(&list.stderr);
     assert_eq!(list.status.code(), Some(2), "{errors}");
     assert!(errors.contains("Input/output error"), "{errors}");
+}
+
+/// A Go process has its list of goroutines in a file that never answers.
+#[test]
+fn go_does_not_read_memory_of_a_file_system_that_never_answers() {
+    if !have(&[Need::Bpf, Need::Program("cc"), Need::Program("unshare"), Need::File("/dev/fuse")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let app = Fixture::get("mapped", Mode::Plain);
+    let layout = gobinary::GoBinary::parse(&std::fs::read(&app).unwrap())
+        .and_then(|go| go.runtime_layout())
+        .unwrap();
+    let (helper, file) = hanging_file_of(folder.path(), "hang", &[app.to_str().unwrap()]);
+    let pid = helper.line.as_str();
+    let address = || {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let line = maps.lines().find(|line| line.ends_with(file.to_str().unwrap()))?;
+        u64::from_str_radix(line.split_once('-')?.0, 16).ok()
+    };
+    wait_for("the mapping", || address().is_some());
+    let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/mem")).unwrap();
+    memory.write_all_at(&address().unwrap().to_le_bytes(), layout.allgs).unwrap();
+    let mut go = command(tools().join("usdt-attach"));
+    go.args(["go", "-p", pid, "--json", "--duration", "2s"]);
+    let mut go = go.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while go.try_wait().unwrap().is_none() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let has_ended = go.try_wait().unwrap().is_some();
+    // A process that waits for the file system ends with it.
+    go.kill().unwrap();
+    drop(helper);
+    let out = go.wait_with_output().unwrap();
+    assert!(has_ended && out.status.success(), "{:?}: {}", out.status, text(&out.stderr));
+    assert!(text(&out.stdout).contains("\"goroutines\""), "{}", text(&out.stdout));
 }
 
 /// Runs `usdt-attach` for 10 seconds at most.

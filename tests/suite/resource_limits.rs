@@ -136,6 +136,28 @@ fn exports_from_110_programs_with_few_descriptors() {
     assert!(!messages.contains("trying again"), "{messages}");
 }
 
+/// The exporter detaches from what it has attached to so far.
+#[test]
+fn a_signal_ends_an_exporter_that_still_attaches() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(folder.path(), "starting");
+    let _hog = start_hog(&app, folder.path(), 300);
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = ["export", "--all", "--prometheus", &address, "starting:*"];
+    let exporter = Process::start(&mut limited(4096, 4096, &args));
+    wait_for("the first files", || exporter.link_count() > 10);
+    let (status, _, messages) = exporter.interrupt();
+    assert!(status.success(), "{messages}");
+    let sites = messages.lines().find_map(|line| line.strip_prefix("attached to "));
+    let sites = sites.and_then(|rest| rest.split_once(' ')).map(|(sites, _)| sites);
+    let sites: u32 = sites.and_then(|sites| sites.parse().ok()).expect("a number of sites");
+    assert!((1..300).contains(&sites), "{messages}");
+}
+
 /// Files without a selected probe do not keep the others from being attached to.
 #[test]
 fn exports_a_program_that_comes_after_300_others() {

@@ -399,6 +399,36 @@ fn reads_pipes_that_the_shell_has_opened_up_to_a_limit() {
     }
 }
 
+/// The temporary copy is truncated again and again, as a file system that a program serves can do.
+#[test]
+fn truncating_the_copy_that_is_sealed_costs_an_error() {
+    let original = Fixture::get("hits", Mode::Plain);
+    let mut truncated = 0;
+    for _ in 0..20 {
+        let app = copy(&original);
+        let mut seal = command(tools().join("usdt-gen"));
+        seal.args(["seal", app.as_str()]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut seal = seal.spawn().unwrap();
+        let descriptors = format!("/proc/{}/fd", seal.id());
+        while seal.try_wait().unwrap().is_none() {
+            // The copy has no name: its link in /proc leads to it all the same.
+            for entry in fs::read_dir(&descriptors).into_iter().flatten().flatten() {
+                let is_copy = fs::read_link(entry.path())
+                    .is_ok_and(|file| file.starts_with(app.folder.path()) && file != app.path);
+                let open = || fs::OpenOptions::new().write(true).open(entry.path()).ok();
+                let copy = if is_copy { open() } else { None };
+                if copy.is_some_and(|copy| copy.set_len(4096).is_ok()) {
+                    truncated += 1;
+                }
+            }
+        }
+        let out = seal.wait_with_output().unwrap();
+        assert_eq!(out.status.signal(), None, "{}", text(&out.stderr));
+        assert!(!text(&out.stderr).contains("panicked"), "{}", text(&out.stderr));
+    }
+    assert!(truncated > 0, "no copy was found");
+}
+
 #[test]
 fn a_sparse_file_stays_sparse() {
     let app = copy(&Fixture::get("hits", Mode::Plain));

@@ -92,6 +92,9 @@ pub mod discover;
 pub mod error;
 pub mod event;
 pub mod filter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[doc(hidden)]
 pub mod kernel;
 mod parallel;

@@ -32,9 +32,15 @@ pub fn copy_with_holes(from: &File, to: &File) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Returns the error of the system call.
-pub fn read_with_holes(from: &File, memory: &mut [u8]) -> io::Result<()> {
+/// Returns the error of the system call, or [`io::ErrorKind::FileTooLarge`] if the file has more
+/// than `max_data` bytes that are no holes. The number of blocks in its status may be false.
+pub fn read_with_holes(from: &File, memory: &mut [u8], max_data: u64) -> io::Result<()> {
+    let mut left = max_data;
     for_each_extent(from, memory.len() as u64, &mut |extent| {
+        left = left.checked_sub(extent.end - extent.start).ok_or_else(|| {
+            let reason = format!("more than {} MiB of data", max_data >> 20);
+            io::Error::new(io::ErrorKind::FileTooLarge, reason)
+        })?;
         let start = usize::try_from(extent.start).unwrap_or(usize::MAX);
         let end = usize::try_from(extent.end).unwrap_or(usize::MAX);
         let mut rest = memory.get_mut(start..end).unwrap_or_default();
@@ -142,8 +148,10 @@ mod tests {
         to.read_exact_at(&mut bytes, 3 << 30).unwrap();
         assert_eq!(&bytes, b"middle");
         let mut memory = vec![0; (3 << 30) + 6];
-        read_with_holes(&to, &mut memory).unwrap();
+        read_with_holes(&to, &mut memory, 1 << 20).unwrap();
         assert!(memory.starts_with(b"start\0") && memory.ends_with(b"\0middle"));
+        let error = read_with_holes(&to, &mut memory, 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -15,6 +15,9 @@
 //! * `packages` holds the ready-made Go packages, and writes them for the module of a user.
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
 //!   binaries.
+// Files of other users are never mapped, which would be `unsafe`: a truncated one would end this
+// process.
+#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod dlang;

@@ -23,6 +23,12 @@ const MAX_STORED: u64 = 4 << 30;
 /// Returns the error of the system call, or the reason why the file is no program.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = usdt_files::open_regular(path)?;
+    check_size(&file)?;
+    Ok(file)
+}
+
+/// Returns the size of a file that a program can have, in bytes with holes.
+fn check_size(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     for (size, limit) in
         [(metadata.len(), MAX_SIZE), (metadata.blocks().saturating_mul(512), MAX_STORED)]
@@ -32,7 +38,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
     }
-    Ok(file)
+    Ok(metadata.len())
 }
 
 /// Returns true if a file starts with the ELF magic number.
@@ -50,11 +56,12 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// Returns the error of the system call.
+    /// Returns the error of the system call, or the reason why the file is no program: it may have
+    /// grown since it was opened.
     pub(crate) fn of(file: &File) -> io::Result<Snapshot> {
-        let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let mut memory = MmapMut::map_anon(size)?;
-        usdt_files::read_with_holes(file, &mut memory)?;
+        let size = check_size(file)?;
+        let mut memory = MmapMut::map_anon(usize::try_from(size).map_err(io::Error::other)?)?;
+        usdt_files::read_with_holes(file, &mut memory, MAX_STORED)?;
         Ok(Snapshot(memory))
     }
 
@@ -84,8 +91,9 @@ mod tests {
     fn rejects_files_that_are_too_large() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(MAX_SIZE + 1).unwrap();
-        let error = open(file.path()).unwrap_err();
-        assert_eq!(error.to_string(), "larger than 16 GiB, too large for a program");
+        for error in [open(file.path()).unwrap_err(), Snapshot::of(file.as_file()).unwrap_err()] {
+            assert_eq!(error.to_string(), "larger than 16 GiB, too large for a program");
+        }
     }
 
     #[test]

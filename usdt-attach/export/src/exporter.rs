@@ -2,31 +2,34 @@
 //! answers scrapes and sends requests until it is stopped.
 
 mod files;
+mod jobs;
 mod outputs;
 mod processes;
+mod requests;
 mod spans;
 
 pub(crate) use files::Traced;
 pub use outputs::CommandLine;
+pub use requests::{ExporterHandle, Requests};
 
-use self::files::{attach_groups, is_refusal, retry};
+use self::requests::Event;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
-use crate::endpoint::scrape::Responder;
+use crate::endpoint::scrape::Snapshot;
 use crate::heartbeat::Heartbeat;
-use crate::job::{Job, Scope, entries};
+use crate::job::Job;
 use crate::metric::{Family, Series};
 use crate::otlp::{self, Period, RequestCounts};
 use crate::owner::Owner;
 use crate::owners::Owners;
-use crate::self_metrics::{self, OtlpCounts, Snapshot};
+use crate::self_metrics::{self, OtlpCounts};
 use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::{ObjectId, ScannedObject};
@@ -35,35 +38,6 @@ use usdt_attach::kernel::ProcessTree;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
-
-/// What the loop waits for.
-enum Event {
-    /// Prometheus scrapes the endpoint.
-    Scrape(Responder),
-    /// A thread has a message for the user.
-    Report(String),
-    /// The configuration is to be reloaded.
-    Reload,
-    Stop,
-}
-
-/// Controls a running [`Exporter`] from other threads.
-#[derive(Clone, Debug)]
-pub struct ExporterHandle(Sender<Event>);
-
-impl ExporterHandle {
-    /// Reloads the configuration from its file. An invalid configuration is reported and changes
-    /// nothing.
-    pub fn reload(&self) {
-        // Fails if the exporter has ended.
-        let _ = self.0.send(Event::Reload);
-    }
-
-    /// Stops the exporter: it detaches, sends what is left, and [`Exporter::run`] returns.
-    pub fn stop(&self) {
-        let _ = self.0.send(Event::Stop);
-    }
-}
 
 /// The settings of an exporter.
 pub struct Settings {
@@ -113,8 +87,10 @@ const NO_SPANS_INTERVAL: Duration = Duration::from_millis(250);
 const SPAN_BATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often sessions of files that no process runs are stopped.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the exporter sends requests that wait when it stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long stopping takes if the collector does not answer: detaching, then sending what waits.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long the exporter sends requests that wait when it stops, at least and at most.
+const SEND_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(1);
 /// How often the exporter checks whether its processes have ended.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -127,7 +103,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// use usdt_attach::session::Mechanism;
 /// use usdt_attach::target::Target;
 /// use usdt_export::config::Config;
-/// use usdt_export::{CommandLine, Exporter, Settings};
+/// use usdt_export::{CommandLine, Exporter, ExporterHandle, Settings};
 ///
 /// # fn main() -> usdt_attach::error::Result<()> {
 /// let path = "/etc/usdt-attach.toml";
@@ -148,8 +124,9 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     duration: None,
 /// };
 /// let mut report = |message: String| eprintln!("{message}");
-/// let exporter = Exporter::start(settings, &*backend, &mut report)?;
-/// let handle = exporter.handle(); // For a signal handler, which calls `handle.stop()`.
+/// // The handle is for a signal handler, which calls `handle.stop()`.
+/// let (handle, requests) = ExporterHandle::new();
+/// let exporter = Exporter::start(settings, requests, &*backend, &mut report)?;
 /// let summary = exporter.run()?;
 /// println!("{} hits", summary.hits);
 /// # drop(handle);
@@ -164,8 +141,9 @@ pub struct Exporter<'a> {
     follower: Follower,
     /// True once something was attached to.
     has_attached: bool,
-    event_receiver: Receiver<Event>,
-    event_sender: Sender<Event>,
+    requests: Requests,
+    /// The last metrics that were collected, for scrapes while the loop is busy.
+    snapshot: Arc<Snapshot>,
     endpoint: Option<Endpoint>,
     otlp_sender: Option<otlp::Sender>,
     /// The counts of all senders, also of those before a reload.
@@ -184,7 +162,8 @@ pub struct Exporter<'a> {
 impl<'a> Exporter<'a> {
     /// Attaches to the probes, then opens the endpoint and connects to the collector. Hits are
     /// counted from the time this returns. `report` receives warnings and other messages for the
-    /// user.
+    /// user. If the handle of `requests` stops the exporter meanwhile, it attaches to nothing more,
+    /// and [`Exporter::run`] returns at once.
     ///
     /// # Errors
     ///
@@ -192,10 +171,10 @@ impl<'a> Exporter<'a> {
     /// [`Settings::wait_for_probes`] is set), or if the endpoint cannot be opened.
     pub fn start(
         settings: Settings,
+        requests: Requests,
         backend: &'a dyn Backend,
         report: &'a mut dyn FnMut(String),
     ) -> Result<Exporter<'a>> {
-        let (event_sender, event_receiver) = channel();
         let children = settings.children.as_ref();
         let mut follower = Follower::with_children(&settings.target, &settings.found, children);
         follower.add_command(settings.processes.as_deref().unwrap_or_default(), true);
@@ -206,8 +185,8 @@ impl<'a> Exporter<'a> {
             jobs: Vec::new(),
             follower,
             has_attached: false,
-            event_receiver,
-            event_sender,
+            requests,
+            snapshot: Arc::default(),
             endpoint: None,
             otlp_sender: None,
             otlp_counts: Arc::default(),
@@ -227,11 +206,6 @@ impl<'a> Exporter<'a> {
         Ok(exporter)
     }
 
-    /// Returns a handle that stops the exporter or reloads its configuration.
-    pub fn handle(&self) -> ExporterHandle {
-        ExporterHandle(self.event_sender.clone())
-    }
-
     /// Returns the URL of the metrics, with the assigned port if port 0 was requested; `None` if
     /// the configuration has no endpoint.
     pub fn metrics_url(&self) -> Option<String> {
@@ -241,59 +215,6 @@ impl<'a> Exporter<'a> {
     /// Returns the number of attached probe sites.
     pub fn sites(&self) -> u64 {
         self.jobs.iter().map(Job::sites).sum()
-    }
-
-    /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new
-    /// job cannot be started, all jobs stay as they are.
-    fn apply_entries(&mut self, config: &Config) -> Result<()> {
-        let by_process = self.has_several_owners();
-        let scope = Scope {
-            by_process,
-            cgroup: self.settings.target.cgroup().map(Into::into),
-            children: self.settings.children.clone(),
-            max_series: config.limits.series,
-            buffer_bytes: config.limits.buffer,
-            max_open_spans: config.limits.open_spans,
-        };
-        let entries = entries(config);
-        let mut jobs = Vec::new();
-        for entry in &entries {
-            if self.jobs.iter().chain(&jobs).any(|job| job.matches(entry, &scope)) {
-                continue;
-            }
-            let mut job = Job::new(entry.clone(), &scope)?;
-            if !self.settings.wait_for_probes {
-                job.check_globs(&self.settings.found)?;
-            }
-            let comes_and_goes = self.settings.target.has_changing_files();
-            let mut last_error = None;
-            for files in attach_groups(&self.settings.target, &self.settings.found) {
-                let traced = Traced::of(&self.settings, &self.follower, files);
-                match job.attach(files, &traced, self.backend, self.report) {
-                    // One of several files must not keep the exporter from the others.
-                    Err(error) if comes_and_goes && !is_refusal(&error) => {
-                        retry(&mut self.follower, files, &error, self.report);
-                        last_error = Some(error);
-                    }
-                    result => result?,
-                }
-            }
-            if let Some(error) = last_error
-                && job.sites() == 0
-                && !self.settings.wait_for_probes
-            {
-                return Err(error);
-            }
-            jobs.push(job);
-        }
-        let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
-        let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);
-        Job::stop_all(&mut removed);
-        self.finish_spans(&mut removed)?;
-        jobs.extend(kept);
-        jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
-        self.jobs = jobs;
-        Ok(())
     }
 
     /// Runs until it is stopped, its duration is over, or its processes have ended. Returns the hit
@@ -311,17 +232,17 @@ impl<'a> Exporter<'a> {
         loop {
             let until_look = next_look.saturating_duration_since(Instant::now());
             let timeout = self.timeout(last_event).min(until_look.max(BUSY_INTERVAL));
-            match self.event_receiver.recv_timeout(timeout) {
-                Ok(Event::Scrape(responder)) => {
-                    // Fails if the endpoint has been closed.
-                    let _ = responder.send(self.families()?);
-                }
-                Ok(Event::Report(message)) => (self.report)(message),
-                Ok(Event::Reload) => self.reload(),
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
+            match self.requests.next(timeout) {
+                Some(Event::Scrape(responder)) => self.answer(vec![responder])?,
+                Some(Event::Report(message)) => (self.report)(message),
+                Some(Event::Reload) => self.reload(),
+                Some(Event::Stop) => break,
+                None => {}
             }
-            self.heartbeat.beat();
+            self.stay_responsive()?;
+            if self.requests.is_stopping() {
+                break;
+            }
             if self.drain()? {
                 last_event = Instant::now();
             }
@@ -378,6 +299,7 @@ impl<'a> Exporter<'a> {
 
     /// Detaches, and sends what is left.
     fn finish(mut self) -> Result<Summary> {
+        let start = Instant::now();
         self.follower.release_processes();
         Job::stop_all(&mut self.jobs);
         while self.drain()? {}
@@ -387,7 +309,8 @@ impl<'a> Exporter<'a> {
             self.send_metrics()?;
         }
         if let Some(sender) = self.otlp_sender.take() {
-            let unsent = sender.stop(STOP_TIMEOUT);
+            let left = STOP_TIMEOUT.saturating_sub(start.elapsed());
+            let unsent = sender.stop(left.clamp(*SEND_TIMEOUT.start(), *SEND_TIMEOUT.end()));
             if unsent > 0 {
                 (self.report)(format!(
                     "the collector does not answer: {unsent} requests were not sent before the exporter stopped"
@@ -430,12 +353,12 @@ impl<'a> Exporter<'a> {
             }
         }
         let mut out: Vec<Family> = merged.into_values().collect();
-        out.extend(self_metrics::families(&self.snapshot()?));
+        out.extend(self_metrics::families(&self.state()?));
         Ok(out)
     }
 
     /// The state from which the metrics about the exporter itself are built.
-    fn snapshot(&self) -> Result<Snapshot> {
+    fn state(&self) -> Result<self_metrics::Snapshot> {
         let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         let entries = self.jobs.iter().map(|job| Ok((job.name(), job.summary()?)));
         let otlp = self.otlp_sender.as_ref().map(|_| {
@@ -458,7 +381,7 @@ impl<'a> Exporter<'a> {
                 spans_open: sum(|pairing| pairing.open_spans() as u64),
             }
         });
-        Ok(Snapshot {
+        Ok(self_metrics::Snapshot {
             files: files.len() as u64,
             sites: self.sites(),
             entries: entries.collect::<Result<_>>()?,

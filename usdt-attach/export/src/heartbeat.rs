@@ -20,6 +20,13 @@ impl Heartbeat {
         Heartbeat { created: Instant::now(), last: AtomicU64::new(0) }
     }
 
+    /// Creates a heartbeat that ran last some time ago.
+    #[cfg(test)]
+    pub(crate) fn silent_since(silence: Duration) -> Heartbeat {
+        let created = Instant::now().checked_sub(silence);
+        Heartbeat { created: created.unwrap_or_else(Instant::now), last: AtomicU64::new(0) }
+    }
+
     /// Records that the loop runs.
     pub(crate) fn beat(&self) {
         self.last.store(self.elapsed_ms(), Relaxed);

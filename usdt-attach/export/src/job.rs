@@ -65,6 +65,10 @@ pub(crate) struct Scope {
 /// The length in bytes to which string attributes are truncated.
 const MAX_STRING: u32 = 256;
 
+/// The number of sessions that are detached at once, which takes about a tenth of a second. Scrapes
+/// are answered between.
+const DETACHED_AT_ONCE: usize = 64;
+
 /// An entry of the configuration, with its sessions.
 pub(crate) struct Job {
     entry: Entry,
@@ -233,18 +237,18 @@ impl Job {
         sessions.try_for_each(|session| session.trace_executable(address))
     }
 
-    /// Ends the sessions of files that are not live, and retains their totals.
+    /// Ends up to [`DETACHED_AT_ONCE`] sessions of files that are not live, and retains their
+    /// totals. Returns true if there may be more.
     pub(crate) fn detach_stale(
         &mut self,
         live: &HashSet<ObjectId>,
         owners: &mut Owners,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.unplanned.retain(|id| live.contains(id));
-        let is_live =
-            |attached: &AttachedSession| attached.objects.iter().any(|id| live.contains(id));
-        let (kept, mut stale): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.sessions).into_iter().partition(is_live);
-        self.sessions = kept;
+        let is_stale =
+            |attached: &mut AttachedSession| !attached.objects.iter().any(|id| live.contains(id));
+        let mut stale: Vec<AttachedSession> =
+            self.sessions.extract_if(.., is_stale).take(DETACHED_AT_ONCE).collect();
         Session::detach_all(stale.iter_mut().map(|attached| &mut attached.session));
         for attached in &stale {
             if self.pairing.is_none() {
@@ -252,7 +256,7 @@ impl Job {
             }
             self.retained_summary = self.retained_summary + attached.session.summary()?;
         }
-        Ok(())
+        Ok(stale.len() == DETACHED_AT_ONCE)
     }
 
     /// Learns the owners of the processes that have rows, as long as they run. Takes the rows of
@@ -336,6 +340,16 @@ impl Job {
     pub(crate) fn stop_all(jobs: &mut [Job]) {
         let sessions = jobs.iter_mut().flat_map(|job| &mut job.sessions);
         Session::detach_all(sessions.map(|attached| &mut attached.session));
+    }
+
+    /// Detaches up to [`DETACHED_AT_ONCE`] sessions of the jobs. Returns false if all are detached.
+    pub(crate) fn stop_some(jobs: &mut [Job]) -> bool {
+        let sessions = jobs.iter_mut().flat_map(|job| &mut job.sessions);
+        let attached = sessions.map(|attached| &mut attached.session).filter(|s| s.is_attached());
+        let some: Vec<&mut Session> = attached.take(DETACHED_AT_ONCE).collect();
+        let is_some = !some.is_empty();
+        Session::detach_all(some);
+        is_some
     }
 
     /// The hit counts of all sessions, also of those that have ended.

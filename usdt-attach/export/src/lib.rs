@@ -41,4 +41,4 @@ mod self_metrics;
 pub mod span;
 pub mod time;
 
-pub use exporter::{CommandLine, Exporter, ExporterHandle, Settings};
+pub use exporter::{CommandLine, Exporter, ExporterHandle, Requests, Settings};

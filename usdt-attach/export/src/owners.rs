@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use usdt_attach::discover::environment_answers;
 use usdt_attach::target::process_name::executable_name;
 
 /// The number of owners. Numbers of further ones are those of the service `other`.
@@ -295,9 +296,12 @@ impl Worker {
         let (answers, services) = channel();
         let read = move || {
             for pid in requests {
-                let environ = proc.join(format!("{pid}/environ"));
-                let environ = read_limited(&environ, MAX_ENVIRON);
-                let service = environ.ok().and_then(|environ| service_in_environ(&environ));
+                let path = proc.join(format!("{pid}/environ"));
+                // A thread that waits for a file system would keep this process from ending.
+                let environ =
+                    environment_answers(&proc, pid).then(|| read_limited(&path, MAX_ENVIRON));
+                let service =
+                    environ.and_then(Result::ok).and_then(|environ| service_in_environ(&environ));
                 if answers.send(service).is_err() {
                     return;
                 }

@@ -64,6 +64,12 @@ impl Linker {
         })
     }
 
+    /// Reads a file as a linker.
+    #[cfg(fuzzing)]
+    pub(super) fn of_file(path: &Path) -> Option<Linker> {
+        Linker::new(Object::open(path, path).ok()?)
+    }
+
     fn new(object: Object) -> Option<Linker> {
         let bytes = object.bytes();
         let view = object.view(&bytes).ok()?;

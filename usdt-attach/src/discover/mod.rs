@@ -10,6 +10,8 @@ mod catalog;
 mod file_bytes;
 mod file_facts;
 mod functions;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod host;
 pub(crate) mod kernel_inode;
 mod known;
@@ -19,6 +21,7 @@ mod new_files;
 mod notes;
 mod object;
 pub(crate) mod process;
+mod process_memory;
 pub(crate) mod process_state;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -41,6 +44,9 @@ pub(crate) use notes::{EnumLabels, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;
+pub(crate) use process_memory::ProcessMemory;
+#[doc(hidden)]
+pub use process_memory::environment_answers;
 pub use process_state::{check_proc, namespace_ids, no_process};
 pub use schema_file::SchemaFile;
 

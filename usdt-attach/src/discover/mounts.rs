@@ -265,8 +265,7 @@ impl Table {
         {
             return;
         }
-        let lines = text.split(|b| *b == b'\n').filter_map(MountLine::parse);
-        for MountLine { id, device, point, kind, .. } in lines {
+        for MountLine { id, device, point, kind, .. } in parse_table(&text) {
             let is_root = self.is_root_trusted && point == b"/";
             let local = is_root || mounts.is_local(kind, self.is_trusted);
             let by_device = self.by_device.entry(device).or_insert_with(|| Err(kind.to_owned()));
@@ -291,7 +290,7 @@ pub(super) struct MountLine<'a> {
 }
 
 impl<'a> MountLine<'a> {
-    pub(super) fn parse(line: &'a [u8]) -> Option<MountLine<'a>> {
+    fn parse(line: &'a [u8]) -> Option<MountLine<'a>> {
         fn text(field: &[u8]) -> Option<&str> {
             std::str::from_utf8(field).ok()
         }
@@ -305,6 +304,11 @@ impl<'a> MountLine<'a> {
         let kind = text(fields.next()?)?;
         Some(MountLine { id, device, point, kind, options: fields.nth(1).unwrap_or_default() })
     }
+}
+
+/// Parses `/proc/PID/mountinfo`. Damaged lines are left out.
+pub(super) fn parse_table(text: &[u8]) -> impl DoubleEndedIterator<Item = MountLine<'_>> {
+    text.split(|b| *b == b'\n').filter_map(MountLine::parse)
 }
 
 /// Parses a device of `/proc/PID/maps`, which has hexadecimal numbers.

@@ -7,6 +7,7 @@ use super::{ScannedObject, scan_object};
 use crate::error::Error;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Files in which there is nothing to attach to, with the times of their last changes. They are not
 /// read again until they change. A file that was replaced by another with the same inode number has
@@ -48,15 +49,19 @@ pub(crate) struct NewFiles<'a> {
     pub(crate) objects: Vec<ScannedObject>,
     /// Why other files were not read.
     pub(crate) skipped: Vec<String>,
+    /// The time that reading files has taken.
+    spent: Duration,
 }
 
 impl<'a> NewFiles<'a> {
     /// The number of files that are found at once, because each is open.
     const MAX: usize = 32;
+    /// The time after which no further file is read, so that its caller can do other work.
+    const MAX_TIME: Duration = Duration::from_millis(250);
 
     /// True if there may be more files. The scan is to be repeated when these are settled.
     pub(crate) fn is_full(&self) -> bool {
-        self.objects.len() >= Self::MAX
+        self.objects.len() >= Self::MAX || self.spent > Self::MAX_TIME
     }
 
     pub(crate) fn new(
@@ -70,6 +75,7 @@ impl<'a> NewFiles<'a> {
             mounts: Mounts::new(),
             objects: Vec::new(),
             skipped: Vec::new(),
+            spent: Duration::ZERO,
         }
     }
 
@@ -80,7 +86,7 @@ impl<'a> NewFiles<'a> {
     ///
     /// `ResourceLimit` if files are missing because there are no descriptors left.
     pub(crate) fn add_process(&mut self, pid: u32) -> Result<(), Error> {
-        let NewFiles { known, without_probes, seen, mounts, objects, skipped } = self;
+        let NewFiles { known, without_probes, seen, mounts, objects, skipped, spent } = self;
         let mut shortage = None;
         let result = process::for_each_object(pid, mounts, seen, &mut |visited| {
             let (object, is_executable) = match visited {
@@ -103,13 +109,17 @@ impl<'a> NewFiles<'a> {
                 return;
             }
             if objects.len() >= Self::MAX
+                || *spent > Self::MAX_TIME
                 || known.contains(&object.id)
                 || without_probes.contains(&object)
             {
                 return;
             }
             let (id, change_time) = (object.id, object.change_time);
-            match scan_object(object) {
+            let start = Instant::now();
+            let scanned = scan_object(object);
+            *spent += start.elapsed();
+            match scanned {
                 // An executable without probes may have function entries.
                 Ok(one) if is_executable || !one.probes.is_empty() => {
                     objects.push(ScannedObject { pids: Arc::from([pid]), ..one });
@@ -164,6 +174,16 @@ mod tests {
             files.add(ObjectId { dev: 1, ino, address: 0 }, (0, 0));
             assert!(files.0.len() <= FilesWithoutProbes::MAX);
         }
+    }
+
+    #[test]
+    fn stops_reading_when_its_time_is_over() {
+        let (known, mut without_probes) = (HashSet::new(), FilesWithoutProbes::default());
+        let mut files = NewFiles::new(&known, &mut without_probes);
+        files.spent = NewFiles::MAX_TIME + Duration::from_millis(1);
+        files.add_process(std::process::id()).unwrap();
+        assert!(files.is_full() && files.objects.is_empty());
+        assert!(without_probes.0.is_empty(), "they are read by the next scan");
     }
 
     #[test]

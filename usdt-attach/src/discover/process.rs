@@ -215,7 +215,10 @@ fn for_each_mapping(
 }
 
 /// Calls `visit` with the lines of `/proc/PID/maps` until it breaks.
-fn for_each_line(pid: u32, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+pub(super) fn for_each_line(
+    pid: u32,
+    mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<()> {
     let failed = |e: io::Error| process_error(pid, &e);
     let maps = File::open(format!("/proc/{pid}/maps")).map_err(failed)?;
     let mut maps = BufReader::new(maps);
@@ -492,6 +495,15 @@ impl<'a> MapsLine<'a> {
             name: without_deleted(Path::new(OsStr::from_bytes(self.path))),
         }
     }
+}
+
+/// Parses a line of `/proc/PID/maps` in all the ways that the functions above do.
+#[cfg(fuzzing)]
+pub(super) fn parse_mapping(line: &[u8]) {
+    let mapping = MapsLine::parse(line).map(|line| line.mapping());
+    let start = mapping.as_ref().map(FileMapping::start);
+    let range = MapsLine::parse_file(line).and_then(|(_, line)| line.mapped_range());
+    assert!(range.is_none_or(|range| start.is_none_or(|start| start == range.start)));
 }
 
 /// Returns true if the process exists and is not a zombie.

@@ -3,7 +3,7 @@
 //! Everything here serves messages. An answer can be out of date when it is printed, so nothing is
 //! decided by it.
 
-use super::mounts::MountLine;
+use super::mounts::parse_table;
 use super::process::after_name;
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use rustix::io::Errno;
@@ -238,11 +238,20 @@ fn hidepid_option() -> Option<String> {
 /// Finds the option in `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). Of several mounts at one
 /// place, the last one is seen.
 fn parse_hidepid(mountinfo: &[u8]) -> Option<String> {
-    let mut lines = mountinfo.split(|b| *b == b'\n').filter_map(MountLine::parse);
-    let line = lines.rfind(|line| line.point == b"/proc")?;
+    let line = parse_table(mountinfo).rfind(|line| line.point == b"/proc")?;
     let options = std::str::from_utf8(line.options).ok()?;
     let option = options.split(',').find(|option| option.starts_with("hidepid="))?;
     (!matches!(option, "hidepid=off" | "hidepid=0")).then(|| option.to_owned())
+}
+
+/// Parses bytes as each of the files of this module.
+#[cfg(fuzzing)]
+pub(super) fn parse(bytes: &[u8]) {
+    if let Some(status) = Status::parse(bytes, bytes) {
+        status.obstacle(1);
+    }
+    parse_namespace_ids(bytes);
+    parse_hidepid(bytes);
 }
 
 #[cfg(test)]

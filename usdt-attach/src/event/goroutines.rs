@@ -2,14 +2,13 @@
 //!
 //! The snapshot is read from the memory of the process, which is not stopped. The reader needs
 //! permission to trace the process (ptrace(2)). Because the process keeps running, the list of
-//! goroutines is validated before it is trusted.
+//! goroutines is validated before it is trusted. Memory that a file system would have to be asked
+//! for is not read, see [`ProcessMemory`].
 
-use crate::discover::{Object, ScannedObject, process};
+use crate::discover::{Object, ProcessMemory, ScannedObject, process};
 use gobinary::GoBinary;
 use gobinary::runtime_layout::{GoroutineStatus, RuntimeLayout};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// The maximum length of a goroutine list. A longer one is taken for garbage.
@@ -75,8 +74,8 @@ impl GoroutineReader {
     /// Reads a snapshot. `None` if the process has exited, may not be traced, or has not started its
     /// Go runtime yet.
     pub fn read(&self, pid: u32) -> Option<GoroutineSnapshot> {
-        let file = File::open(format!("/proc/{pid}/mem")).ok()?;
-        let memory = Memory { file, load_bias: self.load_bias(pid)? };
+        let process = ProcessMemory::open(pid)?;
+        let memory = Memory { process, load_bias: self.load_bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
         let allocated_bytes = self.layout.total_alloc.and_then(|address| memory.word(address));
         Some(GoroutineSnapshot { goroutines, allocated_bytes })
@@ -101,7 +100,7 @@ impl GoroutineReader {
         let max_length = MAX_GOROUTINES.min(capacity.unwrap_or(0));
         let length = length.filter(|length| (1..=max_length).contains(length))?;
         let mut pointers = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
-        memory.file.read_exact_at(&mut pointers, first?).ok()?;
+        memory.process.read(first?, &mut pointers)?;
         // One read per goroutine covers all of its fields.
         let fields = &self.layout.goroutine;
         let offsets =
@@ -111,7 +110,7 @@ impl GoroutineReader {
         let mut groups = BTreeMap::new();
         for (index, pointer) in pointers.as_chunks::<8>().0.iter().enumerate() {
             let address = u64::from_le_bytes(*pointer).checked_add(start.into())?;
-            memory.file.read_exact_at(&mut bytes, address).ok()?;
+            memory.process.read(address, &mut bytes)?;
             let word = |offset: u32| {
                 let field = bytes.get((offset - start) as usize..).and_then(<[u8]>::first_chunk);
                 field.map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -137,7 +136,7 @@ impl GoroutineReader {
 }
 
 struct Memory {
-    file: File,
+    process: ProcessMemory,
     load_bias: u64,
 }
 
@@ -145,7 +144,7 @@ impl Memory {
     /// The word at a link-time address.
     fn word(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, self.load_bias.wrapping_add(address)).ok()?;
+        self.process.read(self.load_bias.wrapping_add(address), &mut bytes)?;
         Some(u64::from_le_bytes(bytes))
     }
 }
@@ -168,7 +167,8 @@ mod tests {
         };
         let layout = RuntimeLayout { allgs: slice.as_ptr() as u64, goroutine, total_alloc: None };
         let reader = GoroutineReader { object: Arc::new(Object::open(exe, exe).unwrap()), layout };
-        reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), load_bias: 0 })
+        let process = ProcessMemory::open(std::process::id()).unwrap();
+        reader.goroutines(&Memory { process, load_bias: 0 })
     }
 
     fn goroutine(status: u64, id: u64) -> [u64; 4] {

@@ -246,6 +246,19 @@ fn members_of(read: &Read<'_>, this: &Type) -> Option<Vec<u8>> {
     Some(members)
 }
 
+/// Looks up names in a file.
+#[cfg(fuzzing)]
+pub(super) fn look_up(file: &[u8]) {
+    let read = |at: u64, to: &mut [u8]| {
+        let rest = usize::try_from(at).ok().and_then(|at| file.get(at..)).unwrap_or_default();
+        let size = rest.len().min(to.len());
+        to[..size].copy_from_slice(&rest[..size]);
+        Ok(size)
+    };
+    find(&read, "a", ["b", "c"]);
+    find_functions(&read, ["a", "b"]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ pub(crate) mod clock;
 pub mod descriptors;
 pub mod detect;
 mod exec_events;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod hit_cost;
 mod linker_events;
 mod links;

@@ -359,7 +359,8 @@ impl Session {
     }
 
     /// True until the session detaches.
-    pub(crate) fn is_attached(&self) -> bool {
+    #[doc(hidden)]
+    pub fn is_attached(&self) -> bool {
         self.is_attached
     }
 

@@ -126,6 +126,8 @@ pub struct Follower {
     /// Objects that could not be attached to.
     failed: HashMap<ObjectId, Retry>,
     without_probes: FilesWithoutProbes,
+    /// The process at which the last scan was cut off.
+    cut_off_at: Option<u32>,
     /// Set while the last scan of the whole target is incomplete for lack of descriptors.
     incomplete: Option<Retry>,
     exec_events: Option<ExecEvents>,
@@ -172,6 +174,7 @@ impl Follower {
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
+            cut_off_at: None,
             incomplete: None,
             // Rescans are the fallback.
             exec_events: ExecEvents::start(children).ok(),
@@ -505,6 +508,12 @@ impl Follower {
         if pids.is_empty() {
             return NewObjects::default();
         }
+        // After a scan that was cut off, the others come first: a process whose files change all the
+        // time must not use up the time of each scan.
+        if let Some(last) = self.cut_off_at.take() {
+            let first = pids.partition_point(|pid| *pid <= last);
+            pids.rotate_left(first);
+        }
         let mut files = NewFiles::new(&self.known, &mut self.without_probes);
         let mut result = Ok(());
         for pid in pids {
@@ -513,6 +522,7 @@ impl Follower {
                 result = Err(error);
             }
             if files.is_full() {
+                self.cut_off_at = Some(pid);
                 break;
             }
         }

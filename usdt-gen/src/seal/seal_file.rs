@@ -3,13 +3,14 @@
 //!
 //! The copy is complete before it is parsed. What is parsed and what is written are therefore the
 //! same bytes, whatever the owner of the file does meanwhile.
-#![allow(unsafe_code)] // to map files, see `map`
+//!
+//! The copy is read into memory, not mapped. Its file system may be served by a program that fails
+//! or truncates it (FUSE, NFS), and a mapping would then end this process with SIGBUS.
 
 use super::error::SealError;
 use super::inputs::Options;
 use super::seal_bytes::{Sealed, check, seal};
 use crate::program_file::{self, Snapshot};
-use memmap2::Mmap;
 use stapsdt::elf::ElfError;
 use stapsdt::escape::Escaped;
 use std::fs::File;
@@ -59,7 +60,9 @@ pub enum FileError {
 ///
 /// A file that is replaced keeps its owner, mode and attributes; see [`SealReport::warnings`]. A
 /// new file gets the mode of `path`, without setuid and setgid and under the user's umask. The file
-/// is replaced atomically. Memory use does not depend on the size of the file.
+/// is replaced atomically. Sealing takes as much memory as the file takes space, up to 4 GiB.
+///
+/// A file system that never answers is waited for.
 ///
 /// # Errors
 ///
@@ -92,7 +95,7 @@ pub fn seal_file(
     if target.is_none() {
         new.check_unchanged(&file)?;
     }
-    let data = map(new.file()).map_err(read_failed)?;
+    let data = Snapshot::of(new.file()).map_err(read_failed)?;
     let sealed = seal(&data, options).map_err(seal_failed)?;
     let mut report = report(&sealed);
     if report.unchanged && target.is_none() {
@@ -100,7 +103,7 @@ pub fn seal_file(
     }
     drop(data);
     apply(&sealed, new.file()).map_err(write_failed)?;
-    check(&sealed, &map(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
+    check(&sealed, &Snapshot::of(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
     report.warnings = new.finish()?;
     if options.goid && !sealed.probes.is_empty() && sealed.goid_offset.is_none() {
         report.warnings.push(format!(
@@ -152,14 +155,4 @@ fn apply(sealed: &Sealed, new: &File) -> io::Result<()> {
     patches.write_to(&|offset, buffer| new.read_exact_at(buffer, offset), &mut |offset, bytes| {
         new.write_all_at(bytes, offset)
     })
-}
-
-/// Maps a file of this process.
-///
-/// If another process truncated it meanwhile, SIGBUS would end this one. Nobody else can open it:
-/// it has no name, or it has one and only its owner, who runs this process, may open it.
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the mapping is read-only and private, and outlives every reference into it. This
-    // process does not write to the file while it is mapped.
-    unsafe { Mmap::map(file) }
 }

@@ -198,7 +198,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn export(self, mut config: Config) -> Result<()> {
         uprobe_warmup::start();
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
+        // Until something is attached, a signal that stops the exporter ends this process at once.
+        let signals = Signals::new([SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         let mut resolved = self.target.resolve_selected(&globs)?;
@@ -240,9 +241,13 @@ impl Run<'_> {
             duration: self.duration,
         };
         let mut print = |message: String| say(&message);
-        let exporter = Exporter::start(settings, &*backend, &mut print)?;
+        let (handle, requests) = ExporterHandle::new();
         let signals_handle = signals.handle();
-        forward(signals, exporter.handle())?;
+        for signal in [SIGINT, SIGTERM] {
+            signals_handle.add_signal(signal).map_err(cannot_catch)?;
+        }
+        forward(signals, handle)?;
+        let exporter = Exporter::start(settings, requests, &*backend, &mut print)?;
         let mut running = child.map(PendingChild::run).transpose()?;
         let endpoint =
             exporter.metrics_url().map_or(String::new(), |url| format!("; metrics at {url}"));

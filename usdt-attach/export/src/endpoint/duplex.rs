@@ -2,7 +2,7 @@
 
 use super::connections::Connections;
 use super::http::{Context, serve};
-use super::scrape::Scraper;
+use super::scrape::{Request, Responder, Scraper};
 use super::web_config::Security;
 use crate::config::Unit;
 use crate::heartbeat::Heartbeat;
@@ -17,7 +17,7 @@ pub(crate) fn exchange(request: &[u8], security: Security) -> Vec<u8> {
         return Vec::new();
     };
     runtime.block_on(async {
-        let (scraper, collector) = Scraper::new(Box::new(|responder| {
+        let scrape: Request = Box::new(|responder: Responder| {
             let value = SeriesValue::Number(1);
             let family = Family {
                 name: "up".to_owned(),
@@ -27,13 +27,15 @@ pub(crate) fn exchange(request: &[u8], security: Security) -> Vec<u8> {
                 kind: Kind::Gauge,
                 series: vec![Series { owner: None, labels: Vec::new(), value }],
             };
-            let _ = responder.send(vec![family]);
-        }));
+            let _ = responder.send(Arc::new(vec![family]));
+        });
+        let heartbeat = Arc::new(Heartbeat::new());
+        let (scraper, collector) = Scraper::new(scrape, Arc::default(), Arc::clone(&heartbeat));
         tokio::spawn(collector);
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let admission = Arc::new(Connections::new()).admit();
         let Ok(admission) = admission else { return Vec::new() };
-        let context = Context { scraper, heartbeat: Arc::new(Heartbeat::new()) };
+        let context = Context { scraper, heartbeat };
         let slot = Arc::clone(&admission.slot);
         let server = tokio::spawn(serve(server, slot, context, Arc::new(security)));
         // Fails if the endpoint has closed the connection.

@@ -125,10 +125,13 @@ async fn respond(
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::accepted_by(accept);
     match context.scraper.scrape(format, slot).await {
-        Some(page) => {
-            let mut response = Response::new(Full::new(page));
+        Some(answer) => {
+            let mut response = Response::new(Full::new(answer.page));
             let content_type = HeaderValue::from_static(format.content_type());
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            if let Some(age) = answer.age {
+                response.headers_mut().insert(header::AGE, age.as_secs().into());
+            }
             response
         }
         None => plain(StatusCode::SERVICE_UNAVAILABLE, "the exporter is busy\n"),

@@ -45,6 +45,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Exports {
     /// Requests the metrics from the exporter's loop.
     pub(crate) scrape: scrape::Request,
+    /// What scrapes get while the loop is busy.
+    pub(crate) snapshot: Arc<scrape::Snapshot>,
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// Receives messages for the user.
     pub(crate) report: Box<dyn Fn(String) + Send + Sync>,
@@ -154,7 +156,11 @@ struct Server {
 
 impl Server {
     fn run(self, runtime: Runtime, stopped: oneshot::Receiver<()>) {
-        let (scraper, collector) = scrape::Scraper::new(self.exports.scrape);
+        let (scraper, collector) = scrape::Scraper::new(
+            self.exports.scrape,
+            self.exports.snapshot,
+            Arc::clone(&self.exports.heartbeat),
+        );
         let context = http::Context { scraper, heartbeat: self.exports.heartbeat };
         let report: Arc<dyn Fn(String) + Send + Sync> = self.exports.report.into();
         let connections = Arc::new(Connections::new());

@@ -3,8 +3,13 @@
 //! Clients share the work. While the loop collects, further scrapes wait for the next collection,
 //! which serves all of them. Collecting takes at most half of the time, so that clients that
 //! scrape without a pause do not keep the loop from its other work.
+//!
+//! A loop that attaches to many files, or detaches from them, may not answer for a while. Scrapes
+//! then get the snapshot that it has published last, with its age, so that none waits for long. If
+//! the loop hangs, they fail.
 
 use super::connections::{MIN_ANSWER_TIME, Slot, lock};
+use crate::heartbeat::{Heartbeat, MAX_SILENCE};
 use crate::metric::Family;
 use crate::{prometheus, prometheus_proto};
 use bytes::Bytes;
@@ -13,8 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-/// How long a scrape waits for the exporter to collect the metrics.
+/// How long a scrape waits for its page.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the loop may take to answer before scrapes get its last snapshot.
+const COLLECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// The maximum number of scrapes that wait.
 const MAX_WAITING: usize = 256;
 /// The maximum pause after a collection.
@@ -24,10 +31,29 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// Where the metrics of one scrape are sent.
-pub(crate) type Responder = oneshot::Sender<Vec<Family>>;
+pub(crate) type Responder = oneshot::Sender<Arc<Vec<Family>>>;
 
 /// Requests the metrics from the exporter's loop.
 pub(crate) type Request = Box<dyn Fn(Responder) + Send>;
+
+/// The last metrics that the loop has collected.
+#[derive(Default)]
+pub(crate) struct Snapshot(Mutex<Option<(Instant, Arc<Vec<Family>>)>>);
+
+impl Snapshot {
+    pub(crate) fn publish(&self, families: Arc<Vec<Family>>) {
+        *lock(&self.0) = Some((Instant::now(), families));
+    }
+
+    /// The time since the metrics were collected; `None` if they never were.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        lock(&self.0).as_ref().map(|(collected, _)| collected.elapsed())
+    }
+
+    fn get(&self) -> Option<(Duration, Arc<Vec<Family>>)> {
+        lock(&self.0).as_ref().map(|(collected, all)| (collected.elapsed(), Arc::clone(all)))
+    }
+}
 
 /// The encoding of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +89,8 @@ impl Format {
 /// A rendered page, and the connections that receive it.
 struct Page {
     rendered: Instant,
+    /// The age of the snapshot; `None` if the loop has answered.
+    age: Option<Duration>,
     body: Vec<u8>,
     readers: Mutex<Vec<Weak<Slot>>>,
 }
@@ -84,6 +112,14 @@ impl AsRef<[u8]> for Lease {
     }
 }
 
+/// The answer to a scrape.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) page: Bytes,
+    /// The age of the snapshot that the page shows; `None` if it shows all hits up to now.
+    pub(crate) age: Option<Duration>,
+}
+
 /// A scrape that waits for its page.
 struct Waiter {
     format: Format,
@@ -96,25 +132,32 @@ pub(crate) struct Scraper(mpsc::Sender<Waiter>);
 
 impl Scraper {
     /// Returns a scraper, and the task that serves it until the scraper is dropped.
-    pub(crate) fn new(request: Request) -> (Scraper, impl Future<Output = ()> + Send) {
+    pub(crate) fn new(
+        request: Request,
+        snapshot: Arc<Snapshot>,
+        heartbeat: Arc<Heartbeat>,
+    ) -> (Scraper, impl Future<Output = ()> + Send) {
         let (sender, waiters) = mpsc::channel(MAX_WAITING);
-        (Scraper(sender), Collector { request, waiters, pages: Vec::new() }.run())
+        let collector = Collector { request, snapshot, heartbeat, waiters, pages: Vec::new() };
+        (Scraper(sender), collector.run())
     }
 
-    /// Returns a page with all hits up to now; `None` if the exporter does not answer in time. The
-    /// connection of `slot` is closed if it receives the page too slowly.
-    pub(crate) async fn scrape(&self, format: Format, slot: &Arc<Slot>) -> Option<Bytes> {
+    /// Returns a page; `None` if there is none in time. The connection of `slot` is closed if it
+    /// receives the page too slowly.
+    pub(crate) async fn scrape(&self, format: Format, slot: &Arc<Slot>) -> Option<Answer> {
         let (sender, page) = oneshot::channel();
         self.0.try_send(Waiter { format, page: sender }).ok()?;
         let page = timeout(SCRAPE_TIMEOUT, page).await.ok()?.ok()?;
         lock(&page.readers).push(Arc::downgrade(slot));
-        Some(Bytes::from_owner(Lease(page)))
+        Some(Answer { age: page.age, page: Bytes::from_owner(Lease(page)) })
     }
 }
 
 /// The task that serves a [`Scraper`].
 struct Collector {
     request: Request,
+    snapshot: Arc<Snapshot>,
+    heartbeat: Arc<Heartbeat>,
     waiters: mpsc::Receiver<Waiter>,
     /// Pages that clients may still be receiving, by age.
     pages: Vec<Weak<Page>>,
@@ -132,9 +175,17 @@ impl Collector {
             }
             let (responder, families) = oneshot::channel();
             (self.request)(responder);
-            // There is no deadline: the loop gets no further request before it answers this one.
-            // Each waiter has a deadline of its own.
-            let Ok(families) = families.await else { return };
+            let (age, families) = match timeout(COLLECT_TIMEOUT, families).await {
+                Ok(Ok(families)) => (None, families),
+                Ok(Err(_)) => return,
+                // The loop ignores the request later, because its receiver is dropped.
+                Err(_) => match self.snapshot.get() {
+                    Some((age, families)) if self.heartbeat.silence() < MAX_SILENCE => {
+                        (Some(age), families)
+                    }
+                    _ => continue,
+                },
+            };
             waiters.retain(|waiter| !waiter.page.is_closed());
             page_size = 0;
             for format in [Format::Text, Format::Protobuf] {
@@ -144,8 +195,12 @@ impl Collector {
                 }
                 let body = format.render(&families);
                 page_size += body.len();
-                let page =
-                    Arc::new(Page { rendered: Instant::now(), body, readers: Mutex::default() });
+                let page = Arc::new(Page {
+                    rendered: Instant::now(),
+                    age,
+                    body,
+                    readers: Mutex::default(),
+                });
                 self.pages.push(Arc::downgrade(&page));
                 for waiter in readers {
                     // Fails if the client has disconnected.
@@ -153,7 +208,9 @@ impl Collector {
                 }
             }
             drop(families);
-            sleep(start.elapsed().min(MAX_PAUSE)).await;
+            if age.is_none() {
+                sleep(start.elapsed().min(MAX_PAUSE)).await;
+            }
         }
     }
 
@@ -185,8 +242,8 @@ mod tests {
     use crate::metric::{Kind, Series, SeriesValue};
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    fn families(label: &str) -> Vec<Family> {
-        vec![Family {
+    fn families(label: &str) -> Arc<Vec<Family>> {
+        Arc::new(vec![Family {
             name: "a".to_owned(),
             help: String::new(),
             unit: Unit::None,
@@ -197,7 +254,11 @@ mod tests {
                 labels: vec![("l".to_owned(), label.to_owned())],
                 value: SeriesValue::Number(1),
             }],
-        }]
+        }])
+    }
+
+    fn scraper(request: Request) -> (Scraper, impl Future<Output = ()> + Send) {
+        Scraper::new(request, Arc::default(), Arc::new(Heartbeat::new()))
     }
 
     fn run<T>(test: impl Future<Output = T>) -> T {
@@ -218,7 +279,7 @@ mod tests {
             let _ = responder.send(families("x"));
         });
         run(async {
-            let (scraper, task) = Scraper::new(request);
+            let (scraper, task) = scraper(request);
             tokio::spawn(task);
             let all: Vec<_> = (0..20)
                 .map(|_| {
@@ -228,7 +289,8 @@ mod tests {
                 .collect();
             for one in all {
                 let page = one.await.unwrap().unwrap();
-                assert!(page.ends_with(b"a{l=\"x\"} 1\n"), "{page:?}");
+                assert_eq!(page.age, None);
+                assert!(page.page.ends_with(b"a{l=\"x\"} 1\n"), "{page:?}");
             }
         });
         assert!(collections.load(Relaxed) <= 2, "{collections:?}");
@@ -240,7 +302,7 @@ mod tests {
             let _ = responder.send(families(&"x".repeat(MAX_PAGE_BYTES / 2)));
         });
         run(async {
-            let (scraper, task) = Scraper::new(request);
+            let (scraper, task) = scraper(request);
             tokio::spawn(task);
             let slow = slot();
             let held = scraper.scrape(Format::Text, &slow).await.unwrap();
@@ -257,7 +319,52 @@ mod tests {
     #[test]
     fn scrapes_fail_when_the_exporter_has_ended() {
         run(async {
-            let (scraper, task) = Scraper::new(Box::new(drop));
+            let (scraper, task) = scraper(Box::new(drop));
+            tokio::spawn(task);
+            assert_eq!(scraper.scrape(Format::Text, &slot()).await, None);
+        });
+    }
+
+    #[test]
+    fn scrapes_get_the_last_snapshot_while_the_loop_is_busy() {
+        let (requests, received) = std::sync::mpsc::channel::<Responder>();
+        let request: Request = Box::new(move |responder| requests.send(responder).unwrap());
+        let snapshot = Arc::<Snapshot>::default();
+        run(async {
+            let (scraper, task) =
+                Scraper::new(request, Arc::clone(&snapshot), Arc::new(Heartbeat::new()));
+            tokio::spawn(task);
+            assert_eq!(scraper.scrape(Format::Text, &slot()).await, None, "no snapshot yet");
+            assert!(received.recv().unwrap().is_closed());
+            snapshot.publish(families("old"));
+            let old = scraper.scrape(Format::Text, &slot()).await.unwrap();
+            assert!(old.age.is_some() && old.page.ends_with(b"a{l=\"old\"} 1\n"), "{old:?}");
+            assert!(received.recv().unwrap().is_closed());
+            let waiting = tokio::spawn({
+                let scraper = scraper.clone();
+                async move { scraper.scrape(Format::Text, &slot()).await }
+            });
+            let responder = loop {
+                match received.try_recv() {
+                    Ok(responder) => break responder,
+                    Err(_) => sleep(Duration::from_millis(1)).await,
+                }
+            };
+            responder.send(families("new")).unwrap();
+            let new = waiting.await.unwrap().unwrap();
+            assert!(new.age.is_none() && new.page.ends_with(b"a{l=\"new\"} 1\n"), "{new:?}");
+        });
+    }
+
+    #[test]
+    fn scrapes_fail_when_the_loop_hangs() {
+        let requests = Mutex::new(Vec::new());
+        let snapshot = Arc::<Snapshot>::default();
+        snapshot.publish(families("old"));
+        let heartbeat = Arc::new(Heartbeat::silent_since(MAX_SILENCE));
+        run(async {
+            let request: Request = Box::new(move |responder| lock(&requests).push(responder));
+            let (scraper, task) = Scraper::new(request, snapshot, heartbeat);
             tokio::spawn(task);
             assert_eq!(scraper.scrape(Format::Text, &slot()).await, None);
         });

@@ -20,9 +20,8 @@ impl Exporter<'_> {
     }
 
     fn attach_found(&mut self) -> Result<()> {
-        let follower = &mut self.follower;
-        let mut found = follower.poll_new_objects()?;
-        for warning in follower.take_warnings() {
+        let mut found = self.follower.poll_new_objects()?;
+        for warning in self.follower.take_warnings() {
             (self.report)(warning.to_string());
         }
         if found.is_empty() {
@@ -30,28 +29,14 @@ impl Exporter<'_> {
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
         discover::add_function_entries(&mut found, &globs);
-        follower.retain_selected(&mut found, &globs);
+        self.follower.retain_selected(&mut found, &globs);
+        self.publish_snapshot()?;
         for files in attach_groups(&self.settings.target, &found) {
-            self.heartbeat.beat();
-            let traced = Traced::of(&self.settings, follower, files);
-            let mut attach = |job: &mut Job| job.attach(files, &traced, self.backend, self.report);
-            // A new file that cannot be attached to must not end the exporter. The jobs that are
-            // attached to it stay so.
-            match self.jobs.iter_mut().try_for_each(&mut attach) {
-                Err(error) => retry(follower, files, &error, self.report),
-                Ok(()) => {
-                    if self.settings.children.is_some() {
-                        let missed = files.iter().filter_map(|file| follower.missed_hits(file));
-                        missed.for_each(&mut *self.report);
-                    }
-                    for file in files.iter().filter(|file| follower.attached(file.object.id)) {
-                        (self.report)(format!(
-                            "attached to {} after all",
-                            Escaped::new(&file.object.path)
-                        ));
-                    }
-                }
+            self.stay_responsive()?;
+            if self.requests.is_stopping() {
+                return Ok(());
             }
+            self.attach_group(files);
         }
         let is_new = |file: &ScannedObject| {
             self.settings.found.iter().all(|known| known.object.id != file.object.id)
@@ -60,6 +45,25 @@ impl Exporter<'_> {
         self.settings.found.extend(found);
         self.has_attached |= self.sites() > 0;
         Ok(())
+    }
+
+    /// Attaches the jobs to files that are new. If one cannot be attached to, it is tried again: it
+    /// must not end the exporter, and the jobs that are attached to it stay so.
+    fn attach_group(&mut self, files: &[ScannedObject]) {
+        let follower = &mut self.follower;
+        let traced = Traced::of(&self.settings, follower, files);
+        let mut attach = |job: &mut Job| job.attach(files, &traced, self.backend, self.report);
+        if let Err(error) = self.jobs.iter_mut().try_for_each(&mut attach) {
+            retry(follower, files, &error, self.report);
+            return;
+        }
+        if self.settings.children.is_some() {
+            let missed = files.iter().filter_map(|file| follower.missed_hits(file));
+            missed.for_each(&mut *self.report);
+        }
+        for file in files.iter().filter(|file| follower.attached(file.object.id)) {
+            (self.report)(format!("attached to {} after all", Escaped::new(&file.object.path)));
+        }
     }
 
     /// Adds the files of the target that no entry has selected so far.
@@ -90,10 +94,16 @@ impl Exporter<'_> {
     fn detach_stale_files(&mut self) -> Result<()> {
         let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         known.extend(self.settings.found.iter().map(|f| f.object.id));
+        self.publish_snapshot()?;
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
         let Some(live) = self.follower.live_objects(&known)? else { return Ok(()) };
-        for job in &mut self.jobs {
-            job.detach_stale(&live, &mut self.owners)?;
+        let mut has_more = true;
+        while has_more && !self.requests.is_stopping() {
+            self.stay_responsive()?;
+            has_more = false;
+            for job in &mut self.jobs {
+                has_more |= job.detach_stale(&live, &mut self.owners)?;
+            }
         }
         self.settings.found.retain(|f| live.contains(&f.object.id));
         Ok(())

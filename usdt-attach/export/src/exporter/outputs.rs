@@ -3,7 +3,8 @@
 //! A reload either applies the whole configuration or nothing: what can fail is done first, and is
 //! rolled back if a later step fails.
 
-use super::{Event, Exporter};
+use super::Exporter;
+use super::requests::Event;
 use crate::config::{Config, Otlp, Prometheus};
 use crate::endpoint::address::{ListenAddress, is_exposed};
 use crate::endpoint::web_config::Security;
@@ -79,6 +80,7 @@ impl Exporter<'_> {
     pub(super) fn open_outputs(&mut self) -> Result<()> {
         let config = self.settings.config.clone();
         let security = security(&config)?;
+        self.publish_snapshot()?;
         self.otlp_sender = self.start_sender(config.otlp.as_ref())?;
         self.apply_endpoint(config.prometheus.as_ref(), security)
     }
@@ -102,6 +104,7 @@ impl Exporter<'_> {
     }
 
     fn try_reload(&mut self) -> Result<()> {
+        self.publish_snapshot()?;
         let old = self.settings.config.clone();
         let new = self.read_configuration(&old)?;
         let new_security = security(&new)?;
@@ -148,7 +151,7 @@ impl Exporter<'_> {
     /// Starts the thread that sends to a collector, if there is one.
     fn start_sender(&self, otlp: Option<&Otlp>) -> Result<Option<otlp::Sender>> {
         let start = |otlp: &Otlp| {
-            let events = self.event_sender.clone();
+            let events = self.requests.sender();
             let report = move |message| drop(events.send(Event::Report(message)));
             otlp::Sender::start(otlp, Arc::clone(&self.otlp_counts), report)
         };
@@ -199,11 +202,11 @@ impl Exporter<'_> {
     }
 
     fn open(&self, address: ListenAddress, security: Arc<Security>) -> Result<Endpoint> {
-        let scrapes = self.event_sender.clone();
-        let messages = self.event_sender.clone();
+        let (scrapes, messages) = (self.requests.sender(), self.requests.sender());
         let exports = Exports {
             // Fails if the exporter has ended. The responder is dropped, and so the scrape fails.
             scrape: Box::new(move |responder| drop(scrapes.send(Event::Scrape(responder)))),
+            snapshot: Arc::clone(&self.snapshot),
             heartbeat: Arc::clone(&self.heartbeat),
             report: Box::new(move |message| drop(messages.send(Event::Report(message)))),
         };
