@@ -35,6 +35,7 @@ use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::ProcessTree;
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
+use usdt_attach::target::follow::ExecutableChanges;
 
 /// What a job exports.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,10 +228,10 @@ impl Job {
         Ok(())
     }
 
-    /// See [`Session::trace_executable`].
-    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+    /// See [`Session::change_executables`].
+    pub(crate) fn change_executables(&self, changes: &ExecutableChanges) -> Result<()> {
         let mut sessions = self.sessions.iter().map(|attached| &attached.session);
-        sessions.try_for_each(|session| session.trace_executable(address))
+        sessions.try_for_each(|session| session.change_executables(changes))
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.
