@@ -132,6 +132,44 @@ fn reads_strings_with_lengths_of_any_size() {
     }
 }
 
+/// The length is in memory that does not exist.
+const UNREADABLE_LENGTH: &str = r#"
+#include <sys/sdt.h>
+int main(void) {
+  for (int i = 0; i < 3; i++)
+    __asm__ volatile(STAP_PROBE_ASM(s, faulted, 8@%%rdi 8@(%%rsi)) : : "D"("text"), "S"(8L));
+  return 0;
+}
+"#;
+
+/// A length that cannot be read is not 0: no filter matches the string, and it is no key.
+#[test]
+fn a_string_without_a_readable_length_is_not_empty() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "faulted", UNREADABLE_LENGTH);
+    let program = [program.to_str().unwrap()];
+    let (definition, schema) = (folder.path().join("s.d"), folder.path().join("s.json"));
+    std::fs::write(&definition, "provider s { probe faulted(string t); };").unwrap();
+    std::fs::write(&schema, usdt_gen(&["schema", definition.to_str().unwrap()]).stdout).unwrap();
+    let schema = schema.to_str().unwrap();
+    for backend in backends() {
+        let options = ["--backend", backend, "--schema", schema];
+        let (events, _) = trace(&options, &program);
+        assert_eq!(events.len(), 3, "{backend}");
+        assert!(events.iter().all(|event| event["unreadable"] == json!(["t"])), "{events:?}");
+        for filter in ["t == ''", "t == '*'"] {
+            let rows =
+                counts(&[&options[..], &["--filter", filter, "s:faulted"]].concat(), &program);
+            assert!(rows.iter().all(|row| row.2 == 0), "{backend} {filter}: {rows:?}");
+        }
+        let rows = counts(&[&options[..], &["--by", "t", "s:faulted"]].concat(), &program);
+        assert_eq!(rows, [], "{backend}");
+    }
+}
+
 const NOTES: &str = r#"
 #include <sys/sdt.h>
 int main(void) {

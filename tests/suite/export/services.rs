@@ -349,3 +349,49 @@ fn default_metrics_of_http_have_labels() {
         ["method", "status"]
     );
 }
+
+/// A process that executes another program leaves its totals with the service that it was.
+#[test]
+fn totals_stay_with_the_program_that_was_executed_first() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| {
+        let path = folder.path().join(name);
+        stdout(Command::new("cp").arg(Fixture::get("hits", Mode::Sealed)).arg(&path));
+        path
+    });
+    let script = format!("#!/bin/sh\nexec {} -per 3 -linger 100s\n", second.display());
+    let script = write(folder.path(), "next", script);
+    stdout(Command::new("chmod").args(["755", &script]));
+    let start = || {
+        let args = ["-per", "5", "-linger", "2500ms", "-exec", &script];
+        Process::start(command(&first).args(args))
+    };
+    let by_executable = ["--exe", first.to_str().unwrap(), "--exe", second.to_str().unwrap()];
+    let expected = BTreeMap::from([
+        ("{service=\"first\"}".to_owned(), 5.0),
+        ("{service=\"second\"}".to_owned(), 3.0),
+    ]);
+    for by_pid in [true, false] {
+        let target = start();
+        let pid = target.pid().to_string();
+        let port = free_port();
+        let port_arg = port.to_string();
+        let mut args = if by_pid { vec!["-p", &pid] } else { by_executable.to_vec() };
+        args.extend(["--prometheus", &port_arg, "e2e:hit"]);
+        let exporter = start_exporter(&args);
+        let mut page = BTreeMap::new();
+        wait_for("the hits of both programs", || {
+            page = series(&get(port, "/metrics"), "usdt_e2e_hit_total");
+            page.values().sum::<f64>() == 8.0
+        });
+        assert_eq!(page, expected, "{args:?}");
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(series(&get(port, "/metrics"), "usdt_e2e_hit_total"), expected, "{args:?}");
+        drop(target);
+        let (_, _, errors) = exporter.interrupt();
+        assert!(errors.contains("8 hits"), "{errors}");
+    }
+}

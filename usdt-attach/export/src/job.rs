@@ -5,7 +5,7 @@
 //! The hits of several processes have several owners: services and containers. If they can come
 //! from more than one, the kernel aggregates them by process. The rows of a process belong to its
 //! owner. When it ends, they are taken from the kernel and retained, so that the table has space for
-//! others.
+//! others. They are also taken when it executes another program, which may have another owner.
 //!
 //! A job has one session per file if the files of its target come and go, so that it can detach
 //! from a file that no process runs any more. The totals of such a file are retained: a counter
@@ -30,11 +30,12 @@ use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, Selected, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
-use usdt_attach::event::counts::{Histogram, Row, Total, process_of};
+use usdt_attach::event::counts::{Histogram, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::ProcessTree;
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
+use usdt_attach::target::follow::ExecutableChanges;
 
 /// What a job exports.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,7 +222,7 @@ impl Job {
                 session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
                 check_ids(running.into_iter().flatten())?;
-                self.sessions.push(AttachedSession { session, objects, processes, fallback });
+                self.sessions.push(AttachedSession::new(session, objects, processes, fallback));
             }
             Err(error) => {
                 self.unplanned.extend(found.iter().map(|file| file.object.id));
@@ -231,10 +232,10 @@ impl Job {
         Ok(())
     }
 
-    /// See [`Session::trace_executable`].
-    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+    /// See [`Session::change_executables`].
+    pub(crate) fn change_executables(&self, changes: &ExecutableChanges) -> Result<()> {
         let mut sessions = self.sessions.iter().map(|attached| &attached.session);
-        sessions.try_for_each(|session| session.trace_executable(address))
+        sessions.try_for_each(|session| session.change_executables(changes))
     }
 
     /// Ends up to [`DETACHED_AT_ONCE`] sessions of files that are not live, and retains their
@@ -260,31 +261,10 @@ impl Job {
     }
 
     /// Learns the owners of the processes that have rows, as long as they run. Takes the rows of
-    /// those that have ended from the kernel, and adds these processes to `ended`.
-    pub(crate) fn follow_processes(
-        &mut self,
-        owners: &mut Owners,
-        ended: &mut HashSet<u32>,
-    ) -> Result<()> {
+    /// those that have ended or executed another program from the kernel.
+    pub(crate) fn follow_processes(&mut self, owners: &mut Owners) -> Result<()> {
         for attached in &mut self.sessions {
-            attached.follow_first_processes(owners);
-            let pids = attached.session.processes()?;
-            let gone: HashSet<u32> =
-                pids.iter().copied().filter(|pid| owners.has_ended(*pid)).collect();
-            for pid in pids.difference(&gone) {
-                owners.owner(*pid, &attached.fallback);
-            }
-            if gone.is_empty() {
-                continue;
-            }
-            let mut taken = OwnedRows::new();
-            for mut row in attached.session.take_rows(|pid| gone.contains(&pid))? {
-                let pid = process_of(&mut row).unwrap_or_default();
-                let owner = owners.last_owner(pid, &attached.fallback);
-                taken.entry(owner).or_default().push(row);
-            }
-            merge_owned(&mut self.retained_rows, taken);
-            ended.extend(gone);
+            merge_owned(&mut self.retained_rows, attached.follow_processes(owners)?);
         }
         Ok(())
     }

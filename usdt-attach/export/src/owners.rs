@@ -35,6 +35,9 @@ struct Stamp {
 struct Process {
     stamp: Stamp,
     owner: Arc<Owner>,
+    /// The owner before the process executed another program, or before another process got its id,
+    /// until the rows that it has in the kernel are taken.
+    previous: Option<Arc<Owner>>,
     /// The round in which it was looked at last.
     round: u64,
     /// Whether it had ended at the last clean-up.
@@ -93,24 +96,22 @@ impl Owners {
         }
     }
 
-    /// Returns the owner that a process had when it was last seen.
-    pub(crate) fn last_owner(&mut self, pid: u32, fallback: &Arc<Owner>) -> Arc<Owner> {
-        match self.processes.get(&pid) {
-            Some(process) => Arc::clone(&process.owner),
-            None => self.limited(fallback),
-        }
+    /// Returns the owner that a process had before its owner changed; `None` if it has not changed
+    /// since the last call of [`Owners::forget_previous`].
+    pub(crate) fn previous_owner(&mut self, pid: u32) -> Option<Arc<Owner>> {
+        self.look_at(pid);
+        self.processes.get(&pid)?.previous.clone()
+    }
+
+    /// Notes that the rows of previous owners have been taken from the kernel.
+    pub(crate) fn forget_previous(&mut self) {
+        self.processes.values_mut().for_each(|process| process.previous = None);
     }
 
     /// Returns true if the process whose owner is known has ended, even if another one has its id.
     pub(crate) fn has_ended(&self, pid: u32) -> bool {
         let Some(started) = start_time(pid) else { return true };
         self.processes.get(&pid).is_some_and(|process| process.stamp.started != started)
-    }
-
-    /// Reads the owners of processes that have the ids of others, whose totals have been taken.
-    pub(crate) fn look_again(&mut self, pids: impl IntoIterator<Item = u32>) {
-        self.begin_round();
-        pids.into_iter().for_each(|pid| self.look_at(pid));
     }
 
     /// Forgets processes that had ended at the last call, except for those to keep: until then, rows
@@ -167,7 +168,12 @@ impl Owners {
                 if self.processes.len() >= MAX_PROCESSES {
                     self.processes.clear();
                 }
-                self.processes.insert(pid, Process { stamp, owner, round, has_ended: false });
+                let last = self.processes.remove(&pid);
+                let previous = last.and_then(|last| {
+                    last.previous.or_else(|| (last.owner != owner).then_some(last.owner))
+                });
+                let process = Process { stamp, owner, previous, round, has_ended: false };
+                self.processes.insert(pid, process);
             }
         }
     }
@@ -328,11 +334,7 @@ mod tests {
             Command::new("sleep").arg("60").env("OTEL_SERVICE_NAME", "shop").spawn().unwrap();
         let mut plain =
             Command::new("sleep").arg("60").env_remove("OTEL_SERVICE_NAME").spawn().unwrap();
-        for child in [&named, &plain] {
-            while executable_name(child.id()).is_none_or(|name| name != "sleep") {
-                std::thread::yield_now();
-            }
-        }
+        [&named, &plain].into_iter().for_each(|child| wait_for_program(child.id(), "sleep"));
         let services = [&named, &plain].map(|child| owners.owner(child.id(), &fallback()));
         named.kill().unwrap();
         named.wait().unwrap();
@@ -345,9 +347,16 @@ mod tests {
         assert_eq!(after.service, "shop", "an ended process keeps its owner");
         assert!(has_ended && runs);
         assert_eq!(owners.clean_up(&[]), HashSet::new());
-        assert_eq!(owners.last_owner(named.id(), &fallback()).service, "shop");
+        assert_eq!(owners.owner(named.id(), &fallback()).service, "shop");
         owners.clean_up(&[]);
         assert_eq!(owners.owner(named.id(), &fallback()).service, "fallback");
+    }
+
+    /// Waits until a process runs a program of this name.
+    fn wait_for_program(pid: u32, program: &str) {
+        while executable_name(pid).is_none_or(|name| name != program) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -355,22 +364,50 @@ mod tests {
         let mut owners = Owners::default();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
-        while executable_name(pid).is_none_or(|name| name != "sleep") {
-            std::thread::yield_now();
-        }
+        wait_for_program(pid, "sleep");
         let real = owners.owner(pid, &fallback());
         let process = owners.processes.get_mut(&pid).unwrap();
         process.stamp.started += 1;
         process.owner = fallback();
-        let (has_ended, last) = (owners.has_ended(pid), owners.last_owner(pid, &real));
-        owners.look_again([pid]);
+        let has_ended = owners.has_ended(pid);
+        owners.begin_round();
         let next = owners.owner(pid, &fallback());
+        let previous = owners.previous_owner(pid);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(has_ended);
-        assert_eq!((last.service.as_str(), next), ("fallback", real));
+        assert_eq!((previous, next), (Some(fallback()), real));
         let own = owners.owner(std::process::id(), &fallback());
         assert_eq!(own.service, "fallback", "a fork that has not executed its command");
+    }
+
+    #[test]
+    fn a_process_that_executes_another_program_has_a_previous_owner() {
+        let mut owners = Owners::default();
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec sleep 60"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let shell = std::fs::canonicalize("/bin/sh").unwrap();
+        wait_for_program(pid, shell.file_name().unwrap().to_str().unwrap());
+        let first = owners.owner(pid, &fallback());
+        assert_eq!(owners.previous_owner(pid), None);
+        drop(child.stdin.take());
+        wait_for_program(pid, "sleep");
+        assert_eq!(owners.owner(pid, &fallback()), first, "it is looked at once in a round");
+        owners.begin_round();
+        let next = owners.owner(pid, &fallback());
+        let previous = owners.previous_owner(pid);
+        owners.begin_round();
+        let still = owners.previous_owner(pid);
+        owners.forget_previous();
+        let after = owners.previous_owner(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(next.service, "sleep");
+        assert_eq!((previous, still, after), (Some(first.clone()), Some(first), None));
     }
 
     #[test]

@@ -184,6 +184,10 @@ impl Attachment for KernelAttachment {
         self.maps.trace_executable(address)
     }
 
+    fn forget_executable(&self, address: u64) -> Result<()> {
+        self.maps.forget_executable(address)
+    }
+
     fn waits_for_strings(&self) -> bool {
         self.waits_for_strings
     }

@@ -96,6 +96,14 @@ pub trait Attachment: fmt::Debug + Send {
     fn trace_executable(&self, _address: u64) -> Result<()> {
         Ok(())
     }
+    /// Takes no more hits of processes that run this executable.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel rejects it.
+    fn forget_executable(&self, _address: u64) -> Result<()> {
+        Ok(())
+    }
     /// True if programs wait for strings that are not in memory.
     fn waits_for_strings(&self) -> bool {
         true

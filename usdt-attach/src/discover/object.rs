@@ -183,6 +183,11 @@ impl Object {
         kernel_inode_of(&self.file)
     }
 
+    /// Returns another descriptor of the file, which keeps its inode in the kernel.
+    pub(crate) fn pin(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// Returns true if the file is on overlayfs.
     pub(super) fn is_on_overlay(&self) -> bool {
         on_overlay(&self.file)

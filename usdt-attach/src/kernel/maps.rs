@@ -214,6 +214,14 @@ impl Maps {
             .map_err(Error::kernel_rejected("cannot add an executable to those that are traced"))
     }
 
+    /// Takes no more hits of processes that run this executable.
+    pub(crate) fn forget_executable(&self, address: u64) -> Result<()> {
+        let Some(map) = &self.executables else { return Ok(()) };
+        map.delete(&address.to_ne_bytes()).map(drop).map_err(Error::kernel_rejected(
+            "cannot remove an executable from those that are traced",
+        ))
+    }
+
     /// Returns the hit counts of each site, by cookie.
     pub(crate) fn counts(&self) -> Result<Vec<Counts>> {
         let mut out = Vec::with_capacity(self.sites as usize);

@@ -442,6 +442,7 @@ impl<'a> HandlerBuilder<'a> {
         if pointer.size != 8 {
             return Err(format!("`{subject}` is not a pointer to a string"));
         }
+        self.require(length.and_then(|length| length.fault));
         let fault = self.layout.next_fault_bit();
         // A C string that cannot be read, such as a null pointer, is a key of its own; the hit is
         // not dropped.

@@ -475,7 +475,7 @@ impl EventLoop {
             self.sessions.push(session);
         }
         for session in &self.sessions {
-            executables.iter().try_for_each(|address| session.trace_executable(*address))?;
+            session.change_executables(&executables)?;
         }
         self.drop_stale_sessions()
     }

@@ -11,6 +11,7 @@ use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, clock, parallel};
 use crate::plan::{Plan, PlannedProbe, record_layout};
+use crate::target::follow::ExecutableChanges;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -344,6 +345,18 @@ impl Session {
     /// Fails when the kernel rejects it.
     pub fn trace_executable(&self, address: u64) -> Result<()> {
         self.attachment.trace_executable(address)
+    }
+
+    /// Follows changes of the executables to which a plan is limited. Has no effect on a plan that
+    /// is not limited to executables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel rejects it.
+    #[doc(hidden)]
+    pub fn change_executables(&self, changes: &ExecutableChanges) -> Result<()> {
+        changes.removed.iter().try_for_each(|one| self.attachment.forget_executable(*one))?;
+        changes.added.iter().try_for_each(|one| self.trace_executable(*one))
     }
 
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can

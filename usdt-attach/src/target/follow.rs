@@ -21,6 +21,7 @@ use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::mapped_inodes::KERNEL_INODES;
 use crate::kernel::{ExecEvents, ProcessTree};
 use crate::target::mapped::Mapped;
+pub use crate::target::program::ExecutableChanges;
 use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
@@ -214,10 +215,10 @@ impl Follower {
         self.program.limit(object)
     }
 
-    /// Returns the executables that are new since the last call. Sessions that are limited need
-    /// them ([`Session::trace_executable`](crate::session::Session::trace_executable)).
-    pub fn take_executables(&mut self) -> Vec<u64> {
-        self.program.take_addresses()
+    /// Returns how the executables have changed since the last call. Sessions that are limited need
+    /// them ([`Session::change_executables`](crate::session::Session::change_executables)).
+    pub fn take_executables(&mut self) -> ExecutableChanges {
+        self.program.take_changes()
     }
 
     /// Follows the process of a command, which has not executed its program yet. Has no effect on
@@ -409,6 +410,12 @@ impl Follower {
             (self.is_caught_up, self.next_rescan) = (false, Instant::now());
         }
         if is_complete {
+            self.program.forget_stale();
+        } else if rescan_is_due && self.program.has_stale() {
+            // A child of the last process that is known may run it.
+            self.is_caught_up = false;
+        }
+        if is_complete {
             // What no process maps any more is not retried.
             for id in retried {
                 if !objects.iter().any(|scanned| scanned.object.id == id) {
@@ -483,6 +490,9 @@ impl Follower {
         let program = matches!(target, Target::Executable(_) | Target::Executables(_))
             .then_some(&mut self.program);
         if let Some(program) = program {
+            if covers_all {
+                program.retain_running();
+            }
             reported.retain(|pid| program.is_run_by(*pid));
             if covers_all {
                 members.retain(|pid| program.is_run_by(*pid));
@@ -551,9 +561,7 @@ impl Follower {
             (None, Target::Executable(_) | Target::Executables(_)) if covers_all => {
                 discover::pids()
             }
-            (None, Target::Executable(_) | Target::Executables(_)) => {
-                Ok(self.program.running.iter().copied().collect())
-            }
+            (None, Target::Executable(_) | Target::Executables(_)) => Ok(self.program.processes()),
         };
         pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
     }

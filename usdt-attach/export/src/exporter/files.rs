@@ -12,9 +12,8 @@ impl Exporter<'_> {
     /// Attaches to files that processes of the target have begun to run.
     pub(super) fn attach_new_files(&mut self) -> Result<()> {
         let result = self.attach_found();
-        for address in self.follower.take_executables() {
-            self.jobs.iter().try_for_each(|job| job.trace_executable(address))?;
-        }
+        let executables = self.follower.take_executables();
+        self.jobs.iter().try_for_each(|job| job.change_executables(&executables))?;
         self.follower.resume();
         result
     }

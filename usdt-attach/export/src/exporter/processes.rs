@@ -2,7 +2,6 @@
 
 use super::Exporter;
 use crate::owner::Owner;
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
 use usdt_attach::target::Target;
@@ -23,18 +22,17 @@ impl Exporter<'_> {
     }
 
     /// Learns the owners of processes while they run, and takes the totals of those that have ended
-    /// from the kernel. Returns how long to wait until the next look: less at first, because a
+    /// or executed another program from the kernel. Returns how long to wait until the next look: less at first, because a
     /// command may end soon, and so that looking takes at most a hundredth of a CPU.
     pub(super) fn follow_processes(&mut self, started: Instant) -> Result<Duration> {
         const FIRST_INTERVAL: Duration = Duration::from_millis(20);
         const INTERVAL: Duration = Duration::from_secs(1);
         let start = Instant::now();
         self.owners.begin_round();
-        let mut ended = HashSet::new();
         for job in &mut self.jobs {
-            job.follow_processes(&mut self.owners, &mut ended)?;
+            job.follow_processes(&mut self.owners)?;
         }
-        self.owners.look_again(ended);
+        self.owners.forget_previous();
         for message in self.owners.take_messages() {
             (self.report)(message);
         }

@@ -3,6 +3,7 @@
 use crate::owner::Owner;
 use crate::owners::Owners;
 use indexmap::IndexMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use usdt_attach::discover::ObjectId;
@@ -20,16 +21,48 @@ pub(super) struct AttachedSession {
     /// Processes that ran the files when they were attached to; may be incomplete.
     pub(super) processes: Vec<u32>,
     /// The owner of processes of which nothing else is known.
-    pub(super) fallback: Arc<Owner>,
+    fallback: Arc<Owner>,
+    /// The owner of all rows of a session that does not keep processes apart.
+    single: Option<Arc<Owner>>,
+    /// The processes that had rows at the last look. Rows that a process gets only after it has
+    /// executed another program are those of its new owner.
+    counted: HashSet<u32>,
 }
 
 impl AttachedSession {
+    pub(super) fn new(
+        session: Session,
+        objects: Vec<ObjectId>,
+        processes: Vec<u32>,
+        fallback: Arc<Owner>,
+    ) -> AttachedSession {
+        let (single, counted) = (None, HashSet::new());
+        AttachedSession { session, objects, processes, fallback, single, counted }
+    }
+
     /// The owner of a row, from which the process is removed.
     fn owner_of(&self, row: &mut Row, owners: &mut Owners) -> Arc<Owner> {
-        match process_of(row).or(self.processes.first().copied()) {
-            Some(pid) => owners.owner(pid, &self.fallback),
-            None => owners.owner(0, &self.fallback),
+        match process_of(row) {
+            Some(pid) => self.owner_of_rows(pid, owners),
+            None => self.only_owner(owners),
         }
+    }
+
+    /// The owner of the rows that a process has in the kernel.
+    fn owner_of_rows(&self, pid: u32, owners: &mut Owners) -> Arc<Owner> {
+        let previous = self.previous_owner(pid, owners);
+        previous.unwrap_or_else(|| owners.owner(pid, &self.fallback))
+    }
+
+    /// The owner that a process had before it executed another program, if it has rows of that time.
+    fn previous_owner(&self, pid: u32, owners: &mut Owners) -> Option<Arc<Owner>> {
+        self.counted.contains(&pid).then(|| owners.previous_owner(pid)).flatten()
+    }
+
+    /// The owner of all rows if processes are not kept apart.
+    fn only_owner(&self, owners: &mut Owners) -> Arc<Owner> {
+        let first = self.processes.first().copied().unwrap_or_default();
+        self.single.clone().unwrap_or_else(|| owners.owner(first, &self.fallback))
     }
 
     /// The rows that the kernel has, by owner. Owners that have none yet have an empty list; without
@@ -40,6 +73,10 @@ impl AttachedSession {
         owners: &mut Owners,
     ) -> Result<OwnedRows> {
         let mut out = self.rows(owners)?;
+        if !self.session.keeps_processes_apart() {
+            out.entry(self.only_owner(owners)).or_default();
+            return Ok(out);
+        }
         for pid in &self.processes {
             if !owners.has_ended(*pid) {
                 out.entry(owners.owner(*pid, &self.fallback)).or_default();
@@ -51,14 +88,34 @@ impl AttachedSession {
         Ok(out)
     }
 
-    /// Learns the owners of the processes that ran the files when they were attached to, and forgets
-    /// those that have ended.
-    pub(super) fn follow_first_processes(&mut self, owners: &mut Owners) {
-        // A single owner stays known by its process.
-        if self.session.keeps_processes_apart() {
-            self.processes.retain(|pid| !owners.has_ended(*pid));
+    /// Learns the owners of the processes that have rows, as long as they run. Returns the rows of
+    /// processes that have ended or executed another program, which are taken from the kernel.
+    pub(super) fn follow_processes(&mut self, owners: &mut Owners) -> Result<OwnedRows> {
+        if !self.session.keeps_processes_apart() {
+            self.single = Some(self.only_owner(owners));
+            return Ok(OwnedRows::new());
         }
+        self.processes.retain(|pid| !owners.has_ended(*pid));
         self.processes.iter().for_each(|pid| drop(owners.owner(*pid, &self.fallback)));
+        let mut pids = self.session.processes()?;
+        let mut final_owners = HashMap::new();
+        for pid in &pids {
+            let owner = self.owner_of_rows(*pid, owners);
+            if self.previous_owner(*pid, owners).is_some() || owners.has_ended(*pid) {
+                final_owners.insert(*pid, owner);
+            }
+        }
+        pids.retain(|pid| !final_owners.contains_key(pid));
+        self.counted = pids;
+        let mut taken = OwnedRows::new();
+        if final_owners.is_empty() {
+            return Ok(taken);
+        }
+        for mut row in self.session.take_rows(|pid| final_owners.contains_key(&pid))? {
+            let owner = process_of(&mut row).and_then(|pid| final_owners.get(&pid));
+            taken.entry(Arc::clone(owner.unwrap_or(&self.fallback))).or_default().push(row);
+        }
+        Ok(taken)
     }
 
     /// The rows that the kernel has, by owner.

@@ -31,8 +31,11 @@ impl Emitter<'_> {
                 self.asm.jump(no);
             }
             Condition::Float { slot, test, value } => self.float(*slot, *test, *value, yes, no),
-            Condition::String { pointer, bytes, scratch, .. } => {
+            Condition::String { pointer, length, bytes, scratch, .. } => {
                 self.jump_if_fault(*pointer, no);
+                if let Some(length) = length.filter(|length| length.fault != pointer.fault) {
+                    self.jump_if_fault(length, no);
+                }
                 self.read_string(condition, no);
                 self.same_bytes(*scratch, bytes, no);
                 self.asm.jump(yes);

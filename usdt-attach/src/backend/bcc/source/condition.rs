@@ -53,7 +53,9 @@ pub(super) fn expression(condition: &Condition) -> String {
                 }
             };
             parts.extend(same_bytes(*scratch, bytes));
-            format!("({}{})", unless_fault(*pointer), parts.join(" && "))
+            let other = length.filter(|length| length.fault != pointer.fault);
+            let faults = unless_fault(*pointer) + &other.map(unless_fault).unwrap_or_default();
+            format!("({faults}{})", parts.join(" && "))
         }
         Condition::FixedString { at, bytes } => {
             let parts = same_bytes(*at, bytes);

@@ -149,14 +149,15 @@ fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
     }
     if let (Some(_), Some(offsets)) = (&plan.executables, features.executable) {
-        out.push_str("  u64 executable = (u64)bpf_get_current_task();\n");
+        // A scope of its own, so that a record may use the same part of the stack.
+        out.push_str("  {\n  u64 executable = (u64)bpf_get_current_task();\n");
         for offset in [offsets.mm, offsets.file, offsets.inode] {
             let _ = writeln!(
                 out,
                 "  if (bpf_probe_read_kernel(&executable, 8, (void *)(executable + {offset}))) return 0;"
             );
         }
-        out.push_str("  if (!bpf_map_lookup_elem_(EXECUTABLES, &executable)) return 0;\n");
+        out.push_str("  if (!bpf_map_lookup_elem_(EXECUTABLES, &executable)) return 0;\n  }\n");
     }
     if plan.limit.is_some() {
         out.push_str(
