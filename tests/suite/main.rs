@@ -27,6 +27,7 @@ mod go_runtime;
 mod hostile_files;
 mod instruction_counts;
 mod known_providers;
+mod language_server;
 mod library;
 mod loaded_libraries;
 mod malformed_files;

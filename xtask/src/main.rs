@@ -52,7 +52,7 @@ const TASKS: &[Task] = &[
     ("semver", "report breaking changes of the libraries; [REVISION]", semver::run),
     (
         "policy",
-        "check licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]",
+        "check licenses, advisories, oldest versions, Go releases, packages, editors, Miri; [PART...]",
         policy::run,
     ),
     ("release", "build static programs, manuals and a .deb reproducibly", release::run),
