@@ -9,16 +9,17 @@ use usdt_e2e::{
 };
 
 /// A code block: the words after its fence, and its content.
-struct Block {
-    info: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) info: String,
+    pub(crate) text: String,
     /// Expected part of the output, from an `expect:` comment before the block.
     expected: Option<String>,
     /// Imports and variables for Go code, from a `go:` comment before the block.
     context: Option<String>,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+/// Returns the code blocks of a page in `docs`.
+pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let page = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
     let (mut out, mut expected, mut context) = (Vec::new(), None, None);
     let mut lines = page.lines();

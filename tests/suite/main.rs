@@ -40,6 +40,7 @@ mod pid_namespaces;
 mod preemption;
 mod process_following;
 mod process_states;
+mod recording;
 mod resource_limits;
 mod safe_files;
 mod sandbox;

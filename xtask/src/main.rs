@@ -38,7 +38,8 @@ const TASKS: &[Task] = &[
     ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
     (
         "golden",
-        "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions]",
+        "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions \
+         recording]",
         golden::run,
     ),
     ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),

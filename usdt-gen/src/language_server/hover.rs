@@ -58,13 +58,16 @@ fn arguments_table(schema: &schema::Probe, function: &Function) -> String {
     if schema.args.is_empty() {
         return String::new();
     }
+    let documented = schema.args.iter().any(|arg| !arg.doc.is_empty());
+    let (head, rule) = if documented { (" meaning |", " --- |") } else { ("", "") };
     let mut out =
-        String::from("| argument | C | Go | tracers see | |\n| --- | --- | --- | --- | --- |");
+        format!("| argument | C | Go | tracers see |{head}\n| --- | --- | --- | --- |{rule}");
     for ((word, arg), go) in numbered(schema).zip(&function.types) {
         let doc = arg.doc.replace('|', "\\|").replace('\n', " ");
+        let doc = if documented { format!(" {doc} |") } else { String::new() };
         let seen = describe_words(word, arg);
         // Writing to a string cannot fail.
-        let _ = write!(out, "\n| {} | `{}` | `{go}` | {seen} | {doc} |", arg.name, arg.ty);
+        let _ = write!(out, "\n| {} | `{}` | `{go}` | {seen} |{doc}", arg.name, arg.ty);
     }
     out
 }
