@@ -25,6 +25,7 @@ mod export;
 mod generated_code;
 mod go_runtime;
 mod hostile_files;
+mod installing;
 mod instruction_counts;
 mod known_providers;
 mod language_server;

@@ -56,7 +56,11 @@ const TASKS: &[Task] = &[
         "check licenses, advisories, oldest versions, Go releases, packages, editors, Miri; [PART...]",
         policy::run,
     ),
-    ("release", "build static programs, manuals and a .deb reproducibly", release::run),
+    (
+        "release",
+        "build tarballs, packages and the installer, twice; [amd64 arm64] [--repository URL]",
+        release::run,
+    ),
     ("docs", "build the book and the API documentation, check links and examples", book::run),
 ];
 

@@ -25,6 +25,8 @@ pub(super) struct InitArgs {
 const DEFINITION: &str = "probes.d";
 /// File name of the Go file with the `go:generate` directive.
 const DIRECTIVE: &str = "gen.go";
+/// File name of the script that runs `usdt-gen`, or says that it is missing.
+const WRAPPER: &str = "usdt-gen.sh";
 
 fn parse_provider(value: &str) -> Result<String, String> {
     let valid = provider_name(value);
@@ -47,7 +49,7 @@ fn provider_name(name: &str) -> String {
 pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
     let directory = std::path::absolute(&args.directory).map_err(CommandError::refused)?;
     let module = find_module(&directory)?;
-    for name in [DEFINITION, DIRECTIVE] {
+    for name in [DEFINITION, DIRECTIVE, WRAPPER] {
         if directory.join(name).exists() {
             return Err(CommandError::bad_input(format!(
                 "{} already exists; nothing was written, choose another directory",
@@ -66,8 +68,9 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
     let files = golang::generate(&model, DEFINITION, golang::Package::named(&package))
         .map_err(CommandError::bad_input)?;
     create_directory(&directory)?;
-    let directive = format!("package {package}\n\n//go:generate usdt-gen {DEFINITION}\n");
-    for (name, content) in [(DEFINITION, definition), (DIRECTIVE, directive)] {
+    let directive = format!("package {package}\n\n//go:generate sh {WRAPPER} {DEFINITION}\n");
+    let wrapper = include_str!("usdt-gen.sh").to_owned();
+    for (name, content) in [(DEFINITION, definition), (DIRECTIVE, directive), (WRAPPER, wrapper)] {
         let warnings = write_atomic(&directory.join(name), content.as_bytes());
         warn(warnings.map_err(CommandError::refused)?);
     }
@@ -104,7 +107,9 @@ fn next_steps(
          {package}.RequestEnd(id, status, time.Since(start))\n\n\
          Build and trace:\n\n    go build -toolexec='usdt-gen toolexec' -o app .\n    \
          sudo usdt-attach latency --exe ./app {provider}:request-start {provider}:request-end --interval 1s\n\n\
-         After you change {DEFINITION}, run: go generate {pattern}\n"
+         After you change {DEFINITION}, run: go generate {pattern}\n\n\
+         Commit {directory}/ with all its files: a plain `go build` needs no usdt-gen, and\n\
+         {WRAPPER} tells colleagues how to get it.\n"
     )
 }
 

@@ -4,9 +4,10 @@ mod apt;
 mod go;
 mod kernel_headers;
 
-use crate::command::{Failure, Outcome, execute, privileged};
+use crate::command::{Failure, Outcome, command, execute, privileged};
 use crate::tools::Tools;
 use apt::apt;
+use packaging::Architecture;
 use std::path::Path;
 
 /// Debian packages: a file that shows that the package is installed, and its name.
@@ -47,7 +48,34 @@ const TEST: Packages = &[
     ("/usr/bin/php", "php-cli"),
     ("/usr/bin/ruby", "ruby"),
     ("/usr/bin/javac", "openjdk-17-jdk-headless"),
+    ("/usr/bin/rpmbuild", "rpm"),
+    ("/usr/bin/rpm2cpio", "rpm2cpio"),
+    ("/usr/bin/cpio", "cpio"),
+    ("/usr/bin/lintian", "lintian"),
+    ("/usr/bin/shellcheck", "shellcheck"),
+    ("/usr/share/doc/busybox-static", "busybox-static"),
+    ("/usr/bin/openssl", "openssl"),
 ];
+
+/// Requirements of a release.
+const RELEASE: Packages = &[
+    ("/usr/bin/readelf", "binutils"),
+    ("/usr/bin/rpmbuild", "rpm"),
+    ("/usr/include/bcc/bcc_common.h", "libbpfcc-dev"),
+];
+
+/// The compiler that links the other architecture's programs.
+const CROSS_LINKER: Packages = if cfg!(target_arch = "aarch64") {
+    &[
+        ("/usr/bin/x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
+        ("/usr/x86_64-linux-gnu/include/stdio.h", "libc6-dev-amd64-cross"),
+    ]
+} else {
+    &[
+        ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+        ("/usr/aarch64-linux-gnu/include/stdio.h", "libc6-dev-arm64-cross"),
+    ]
+};
 
 /// Requirements of emulated machines with other kernels.
 const KERNELS: Packages = &[
@@ -91,6 +119,15 @@ pub(crate) fn test() -> Outcome<Tools> {
     go::download_unmodified(&tools.go_bin)?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
+}
+
+/// Installs the requirements of a release for every architecture.
+pub(crate) fn release() -> Outcome {
+    install_packages(&[LINKER, RELEASE, CROSS_LINKER])?;
+    for architecture in Architecture::ALL {
+        execute(&mut command("rustup", &["target", "add", &architecture.target()]))?;
+    }
+    Ok(())
 }
 
 /// Installs the requirements of tests on other kernels.
