@@ -7,16 +7,40 @@
 
 use crate::docs::page_script;
 use crate::installing::Parts;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use usdt_e2e::containment::Mounts;
 use usdt_e2e::{Need, have, stdout, text};
 
 /// The root file system, which `cargo xtask setup` installs, and a program in it.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/fresh-root");
 const SUDO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/fresh-root/usr/bin/sudo");
-/// The paths of a login shell, with that of the Go toolchain.
-const PATH: &str = "/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Enters a copy of the file system and types a page there. It runs in a mount namespace, whose
+/// mounts end with it and do not show elsewhere.
+const ENTER: &str = r#"
+set -e
+# An overlay cannot be the writable layer of another one, as the folder of a container is.
+mount -t tmpfs tmpfs "$SYSTEM"
+mkdir "$SYSTEM/upper" "$SYSTEM/work" "$SYSTEM/root"
+layers="lowerdir=$BASE,upperdir=$SYSTEM/upper,workdir=$SYSTEM/work"
+cd "$SYSTEM/root"
+mount -t overlay overlay -o "$layers" .
+cd "$SYSTEM/root"
+mkdir -p usr/local/go root/.cache/go-build release
+mount -t proc proc proc
+mount --rbind /sys sys
+mount --rbind /dev dev
+mount --bind "$GOROOT" usr/local/go
+mount --bind "$GOCACHE" root/.cache/go-build
+mount --bind "$RELEASE" release
+cp "$PAGE" root/page.sh
+echo 127.0.0.1 localhost fresh > etc/hosts
+hostname fresh
+ip link set lo up
+# The paths of a login shell, with that of the Go toolchain.
+path=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec chroot . env -i HOME=/root PATH=$path bash /root/page.sh
+"#;
 
 /// Types pages one after the other, each in a folder, and returns the output.
 fn type_pages(pages: &[(&str, &str)]) -> Option<String> {
@@ -32,38 +56,22 @@ fn type_pages(pages: &[(&str, &str)]) -> Option<String> {
         script.push_str(&page_script(page, |_| true));
     }
 
-    let mut mounts = Mounts::default();
-    let layer = folder.path().join("layer");
-    std::fs::create_dir(&layer).unwrap();
-    // An overlay cannot be the writable layer of another one, as the folder of a container is.
-    mounts.mount(&["-t", "tmpfs", "tmpfs"], &layer).unwrap();
-    let system = mounts.overlay(&base, &layer, "system").unwrap();
-    for (from, to) in [
-        (Path::new("/dev"), "dev"),
-        (Path::new("/sys"), "sys"),
-        (&go("GOROOT"), "usr/local/go"),
-        (&go("GOCACHE"), "root/.cache/go-build"),
-        (&release, "release"),
-    ] {
-        let place = system.join(to);
-        std::fs::create_dir_all(&place).unwrap();
-        mounts.mount(&["--rbind", from.to_str().unwrap()], &place).unwrap();
-    }
-    usdt_e2e::write(&system, "root/page.sh", script);
-    usdt_e2e::write(&system, "etc/hosts", "127.0.0.1 localhost fresh\n");
+    let page = usdt_e2e::write(folder.path(), "page.sh", script);
+    let system = folder.path().join("system");
+    std::fs::create_dir(&system).unwrap();
 
-    let enter = "mount -t proc proc \"$0/proc\" && ip link set lo up && hostname fresh && \
-                 exec chroot \"$0\" env -i HOME=/root PATH=\"$1\" bash /root/page.sh";
     let mut shell = Command::new("timeout");
     shell.args(["-k", "5", "170", "unshare", "--mount", "--net", "--uts", "--pid"]);
-    shell.args(["--fork", "--kill-child", "bash", "-c", enter]).arg(&system).arg(PATH);
+    shell.args(["--fork", "--kill-child", "bash", "-c", ENTER]);
+    shell.envs([("BASE", base), ("SYSTEM", system), ("RELEASE", release), ("PAGE", page.into())]);
+    shell.envs([("GOROOT", go("GOROOT")), ("GOCACHE", go("GOCACHE"))]);
     let out = shell.stdin(Stdio::null()).output().unwrap();
     let all = format!("{}{}", text(&out.stdout), text(&out.stderr));
     assert!(out.status.success(), "{pages:?}: {}\n{all}", out.status);
     Some(all)
 }
 
-fn go(variable: &str) -> std::path::PathBuf {
+fn go(variable: &str) -> PathBuf {
     stdout(usdt_e2e::command("go").args(["env", variable])).trim().into()
 }
 
