@@ -9,16 +9,17 @@ use usdt_e2e::{
 };
 
 /// A code block: the words after its fence, and its content.
-struct Block {
-    info: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) info: String,
+    pub(crate) text: String,
     /// Expected part of the output, from an `expect:` comment before the block.
     expected: Option<String>,
     /// Imports and variables for Go code, from a `go:` comment before the block.
     context: Option<String>,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+/// Returns the code blocks of a page in `docs`.
+pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let page = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
     let (mut out, mut expected, mut context) = (Vec::new(), None, None);
     let mut lines = page.lines();
@@ -128,39 +129,48 @@ fn cookbook_one_liners_work() {
 /// output.
 fn follow_page(page: &str, program: &str, listens: &str, background: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    // On exit, the shell kills the background jobs that it started.
-    let mut script = String::from("set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     let address = format!("127.0.0.1:{}", free_port());
     let export_address = format!("127.0.0.1:{}", free_port());
-    let local =
-        |text: &str| text.replace(listens, &address).replace("127.0.0.1:9464", &export_address);
+    let start = format!("./{program} &\n");
+    let ready = format!(
+        "for i in $(seq 100); do curl -s -o /dev/null http://{listens}/ && break; sleep 0.1; done\n"
+    );
+    // This machine has the tools already, and other programs of the same name may run on it.
+    let script = page_script(page, |line| line != "sudo sh install.sh")
+        .replace("sudo ", "")
+        .replace(&format!("$(pidof {program})"), "$program")
+        .replace(&start, &format!("{start}program=$!\n{ready}{background}"))
+        .replace(listens, &address)
+        .replace("127.0.0.1:9464", &export_address);
+    // On exit, the shell kills the background jobs that it started.
+    let exit = "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n";
+    run_script(folder.path(), &format!("{exit}{script}"))
+}
+
+/// Returns a script that writes the files of a page and runs the commands for which `runs` is true,
+/// in the order of the page. It prints each command before it runs it.
+pub(crate) fn page_script(page: &str, runs: impl Fn(&str) -> bool) -> String {
+    let mut script = String::new();
     for block in blocks(page) {
         match block.info.split_once(',') {
             Some((_, file)) => {
-                let text = local(&block.text);
+                let text = block.text;
                 script.push_str(&format!("cat > {file} <<'END OF FILE'\n{text}\nEND OF FILE\n"));
             }
             None if block.info == "console" => {
-                for line in block.text.lines() {
-                    let line = line.strip_prefix("$ ").unwrap_or_else(|| panic!("{page}: {line}"));
-                    let line = local(line)
-                        .replace("sudo ", "")
-                        .replace(&format!("$(pidof {program})"), "$program");
-                    script.push_str(&format!(
-                        "echo {}\n{line}\n",
-                        shell_quoted(&format!("$ {line}"))
-                    ));
-                    if line == format!("./{program} &") {
-                        script.push_str("program=$!\n");
-                        script.push_str(&format!("for i in $(seq 100); do curl -s -o /dev/null http://{address}/ && break; sleep 0.1; done\n"));
-                        script.push_str(&local(background));
-                    }
+                let lines = block.text.lines();
+                let commands = lines.map(|line| {
+                    line.strip_prefix("$ ").unwrap_or_else(|| panic!("{page}: {line}"))
+                });
+                for command in commands.filter(|command| runs(command)) {
+                    let echo = shell_quoted(&format!("$ {command}"));
+                    script.push_str(&format!("echo {echo}\n{command}\n"));
                 }
             }
             None => {}
         }
     }
-    run_script(folder.path(), &script)
+    script
 }
 
 fn shell_quoted(text: &str) -> String {

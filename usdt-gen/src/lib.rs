@@ -13,6 +13,7 @@
 //! * [`verify`] reports which tracers accept the probes of a binary.
 //! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
 //! * `packages` holds the ready-made Go packages, and writes them for the module of a user.
+//! * `language_server` answers editors.
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
 //!   binaries.
 // Files of other users are never mapped, which would be `unsafe`: a truncated one would end this
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod dlang;
 pub(crate) mod docgen;
 pub mod golang;
+pub(crate) mod language_server;
 pub mod model;
 pub(crate) mod overlay;
 pub(crate) mod packages;

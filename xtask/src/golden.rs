@@ -30,7 +30,7 @@ pub(crate) const LIBRARIES: [&str; 2] = ["go-stubs/libraries", "tests/go/librari
 type Part = (&'static str, fn() -> Outcome);
 
 /// All parts. A part may depend on the ones before it.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("catalog", catalog::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
@@ -40,6 +40,7 @@ const PARTS: [Part; 9] = [
     ("messages", all_messages),
     ("snapshots", snapshots),
     ("instructions", instructions),
+    ("recording", recording),
 ];
 
 /// Regenerates all parts, or the named ones.
@@ -90,6 +91,14 @@ fn instructions() -> Outcome {
     tools.build()?;
     let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instruction_counts"]);
     execute(count.env("INSTA_UPDATE", "always"))
+}
+
+/// Runs the commands of the recording in the README, which takes root, and draws it.
+fn recording() -> Outcome {
+    let tools = setup::test()?;
+    tools.build()?;
+    let mut record = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "recording"]);
+    execute(record.envs([("USDT_RECORDING", "write"), ("USDT_E2E", "require")]))
 }
 
 /// Regenerates the Go packages.

@@ -39,7 +39,8 @@ const TASKS: &[Task] = &[
     ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
     (
         "golden",
-        "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions]",
+        "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions \
+         recording]",
         golden::run,
     ),
     ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),
@@ -53,7 +54,7 @@ const TASKS: &[Task] = &[
     ("semver", "report breaking changes of the libraries; [REVISION]", semver::run),
     (
         "policy",
-        "check licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]",
+        "check licenses, advisories, oldest versions, Go releases, packages, editors, Miri; [PART...]",
         policy::run,
     ),
     (

@@ -1,6 +1,6 @@
 //! Checks beyond the tests: licenses and advisories, the oldest supported compiler and
-//! dependencies, other Go releases, the packages as they would be published, and undefined
-//! behavior.
+//! dependencies, other Go releases, the packages as they would be published, the extension for
+//! Visual Studio Code, and undefined behavior.
 
 use crate::command::{
     Explain, Failure, Outcome, command, copy_tree, display, execute, install_cargo_tool, root,
@@ -16,12 +16,13 @@ const OLDEST_RUST: &str = "1.88.0";
 /// A part: its name, and the function that checks it.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("dependencies", dependencies),
     ("oldest-rust", oldest_rust),
     ("oldest-dependencies", oldest_dependencies),
     ("go-releases", go_releases),
     ("packages", packages),
+    ("editors", editors),
     ("miri", miri),
 ];
 
@@ -39,6 +40,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         )));
     }
     chosen.into_iter().try_for_each(|(_, part)| part())
+}
+
+/// Packs the extension for Visual Studio Code, and tests the bundle and the grammar.
+fn editors() -> Outcome {
+    if command("npm", &["--version"]).output().is_err() {
+        return Err(Failure("npm is missing; install Node.js 20 or newer".into()));
+    }
+    let folder = root().join("editors/vscode");
+    for args in [&["ci", "--no-audit", "--no-fund"][..], &["run", "package"], &["test"]] {
+        execute(command("npm", args).current_dir(&folder))?;
+    }
+    Ok(())
 }
 
 /// Checks licenses, sources and security advisories of the dependencies.

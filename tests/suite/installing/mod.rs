@@ -16,13 +16,13 @@ use usdt_e2e::{root, stdout, tools};
 const TIME: u64 = 1_748_779_200;
 
 /// Parts of packages, in a folder that is removed with the test.
-struct Parts {
+pub(crate) struct Parts {
     folder: tempfile::TempDir,
 }
 
 impl Parts {
     /// The debug builds, without symbols, which packages do not contain either.
-    fn debug_builds() -> Parts {
+    pub(crate) fn debug_builds() -> Parts {
         Parts::new(|name, to| {
             stdout(Command::new("strip").arg("-o").arg(to).arg(tools().join(name)));
         })
@@ -67,7 +67,7 @@ impl Parts {
     }
 
     /// Writes a release of tarballs, the installer and the checksums, and returns its folder.
-    fn tarballs(&self, folder: &Path, version: &str) -> PathBuf {
+    pub(crate) fn tarballs(&self, folder: &Path, version: &str) -> PathBuf {
         let release = self.release(folder, version);
         let mut files = vec![write_installer(&release, None).unwrap()];
         files.extend(

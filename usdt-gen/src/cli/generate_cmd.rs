@@ -5,6 +5,7 @@ use super::language_args::{self, LanguageArgs};
 use super::output::{print_changes, write_package};
 use crate::dlang::Dialect;
 use crate::golang::{self, File};
+use crate::language_server::Settings;
 use clap::{Args, ValueEnum};
 use cli_common::{BAD_INPUT, FINDINGS, OK, say};
 use stapsdt::escape::Escaped;
@@ -55,6 +56,17 @@ impl From<StrictDialect> for Dialect {
             StrictDialect::Systemtap => Dialect::Systemtap,
         }
     }
+}
+
+/// Returns the definition that the arguments name, and what editors need to know of the options.
+pub(super) fn settings(args: GenerateArgs) -> Option<(PathBuf, Settings)> {
+    let settings = Settings {
+        defines: args.language.define,
+        include_dirs: args.language.include,
+        strict: args.strict.map(Dialect::from),
+        output: args.output,
+    };
+    Some((args.definition?, settings))
 }
 
 pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, CommandError> {

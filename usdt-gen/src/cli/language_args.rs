@@ -17,10 +17,10 @@ use usdt_files::TEXT_LIMIT;
 pub(super) struct LanguageArgs {
     /// Define a preprocessor macro [default VALUE: 1]
     #[arg(short = 'D', value_name = "NAME[=VALUE]", value_parser = parse_define)]
-    define: Vec<String>,
+    pub(super) define: Vec<String>,
     /// Add a directory to the search path of `#include`
     #[arg(short = 'I', value_name = "DIR")]
-    include: Vec<PathBuf>,
+    pub(super) include: Vec<PathBuf>,
 }
 
 fn parse_define(value: &str) -> Result<String, String> {

@@ -10,6 +10,7 @@ mod go_module;
 mod init_cmd;
 mod interface_cmd;
 mod language_args;
+mod lsp_cmd;
 mod output;
 mod overlay_cmd;
 mod seal_cmd;
@@ -73,6 +74,11 @@ enum Command {
     Add(add_cmd::AddArgs),
     /// Format definitions
     Fmt(fmt_cmd::FmtArgs),
+    /// Serve an editor with diagnostics, hover, formatting and more
+    ///
+    /// The editor starts this command and talks to it on standard input and output, in the Language
+    /// Server Protocol.
+    Lsp(lsp_cmd::LspArgs),
     /// Add the sections that tracers read to a built binary
     Seal(seal_cmd::SealArgs),
     /// Check whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary
@@ -139,6 +145,7 @@ pub fn main() -> i32 {
         Some(Command::Init(args)) => init_cmd::run(&args),
         Some(Command::Add(args)) => add_cmd::run(&args),
         Some(Command::Fmt(args)) => fmt_cmd::run(&args, color),
+        Some(Command::Lsp(args)) => lsp_cmd::run(&args),
         Some(Command::Seal(args)) => seal_cmd::run(&args),
         Some(Command::Verify(args)) => {
             verify_cmd::run(&args, cli.color.enabled(&std::io::stdout()))

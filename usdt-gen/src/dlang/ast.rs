@@ -29,6 +29,8 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) struct Typedef {
     pub(super) name: Name,
+    /// The whole declaration without its semicolon.
+    pub(super) extent: Span,
     pub(super) doc: String,
     pub(super) ty: Type,
 }
@@ -45,6 +47,8 @@ pub(super) struct Attributes {
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) name: Name,
+    /// The whole declaration.
+    pub(super) extent: Span,
     pub(super) doc: String,
     pub(super) probes: Vec<Probe>,
 }
@@ -52,6 +56,8 @@ pub(super) struct Provider {
 #[derive(Debug)]
 pub(super) struct Probe {
     pub(super) name: Name,
+    /// The whole declaration.
+    pub(super) extent: Span,
     pub(super) doc: String,
     pub(super) params: Vec<Param>,
     /// Parameters of the translated prototype after `:`. They refer to `params` by name.
@@ -119,6 +125,8 @@ pub(super) struct Tag {
     pub(super) keyword: Keyword,
     /// `None` for an anonymous type.
     pub(super) name: Option<Name>,
+    /// From the keyword to the end of the body, or the name if there is no body.
+    pub(super) extent: Span,
     pub(super) doc: String,
     /// `None` if the type is declared but not defined.
     pub(super) body: Option<Body>,

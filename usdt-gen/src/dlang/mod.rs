@@ -23,7 +23,9 @@ pub(crate) mod diagnostic;
 mod format;
 mod lexer;
 mod options;
+pub(crate) mod outline;
 mod parser;
+mod place;
 mod preprocess;
 mod print;
 pub mod source;
@@ -33,12 +35,14 @@ mod type_names;
 pub use diagnostic::Diagnostic;
 pub use format::format;
 pub use options::{Options, ReadFile};
+pub(crate) use place::{Place, Word, place, word_at};
 pub use print::print;
 pub use strict::Dialect;
 
-use crate::model::Model;
+use crate::model::{self, Model};
 use diagnostic::Diagnostics;
-use source::Sources;
+use outline::Outline;
+use source::{Sources, Span};
 
 /// Result of parsing a definition: the model if there was no error, and the diagnostics.
 #[derive(Debug)]
@@ -64,16 +68,55 @@ pub fn parse(source: &str) -> Parsed {
 
 /// Parses a definition and the files that it includes. `name` is its file name in messages.
 pub fn parse_with(name: &str, source: &str, options: &Options) -> Parsed {
+    let analysis = analyze(name, source, options);
+    let failed = analysis.diagnostics.iter().any(Diagnostic::is_error);
+    Parsed {
+        model: (!failed).then_some(analysis.model),
+        diagnostics: analysis.diagnostics,
+        sources: analysis.sources,
+    }
+}
+
+/// Everything that is known about a definition, which may have errors.
+pub(crate) struct Analysis {
+    /// The declarations without errors.
+    pub(crate) model: Model,
+    /// Errors and warnings in source order.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The definition and the files that it includes.
+    pub(crate) sources: Sources,
+    /// The content of the definition in `sources`.
+    pub(crate) main: Span,
+    file: ast::File,
+}
+
+impl Analysis {
+    /// Returns what the files declare, with positions.
+    pub(crate) fn outline(&self) -> Outline {
+        Outline::of(&self.file)
+    }
+}
+
+/// Parses a definition as [`parse_with`] does, and keeps what it declares in spite of errors.
+pub(crate) fn analyze(name: &str, source: &str, options: &Options) -> Analysis {
     let mut diagnostics = Diagnostics::default();
     let mut sources = Sources::default();
     let main = sources.add(name, source);
     let input = preprocess::preprocess(&mut sources, &main, options, &mut diagnostics);
-    let file = parser::parse(&sources, &input, &mut diagnostics);
+    let mut file = parser::parse(&sources, &input, &mut diagnostics);
     let model = check::check(&sources, &file, &input.missing_headers, &mut diagnostics);
-    strict::check(&sources, &main, file, options.strict, &mut diagnostics);
-    let diagnostics = diagnostics.finish();
-    let failed = diagnostics.iter().any(Diagnostic::is_error);
-    Parsed { model: (!failed).then_some(model), diagnostics, sources }
+    strict::check(&sources, &main, &mut file, options.strict, &mut diagnostics);
+    Analysis { model, diagnostics: diagnostics.finish(), sources, main, file }
+}
+
+/// Returns the type of a name that needs no declaration, such as `uint64_t` or `time.Duration`.
+pub(crate) fn built_in_type(name: &str) -> Option<model::Type> {
+    type_names::built_in(name).or_else(|| c_types::arithmetic(&[name.to_owned()]))
+}
+
+/// Returns all type names that need no declaration.
+pub(crate) fn built_in_type_names() -> impl Iterator<Item = &'static str> {
+    type_names::all()
 }
 
 #[cfg(test)]

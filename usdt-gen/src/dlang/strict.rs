@@ -33,28 +33,28 @@ const EXTENSION_TYPES: [&str; 3] = ["bytes", "bool", "error"];
 pub(super) fn check(
     sources: &Sources,
     main: &Span,
-    file: File,
+    file: &mut File,
     dialect: Option<Dialect>,
     diagnostics: &mut Diagnostics,
 ) {
     let mut checker = StrictChecker { sources, diagnostics };
     match dialect {
         Some(Dialect::Systemtap) => {
-            checker.check_go_spellings(&file, "SystemTap's dtrace");
-            checker.check_systemtap_types(&file);
+            checker.check_go_spellings(file, "SystemTap's dtrace");
+            checker.check_systemtap_types(file);
             return;
         }
         Some(dialect) => {
             checker.check_comments(main, dialect);
             checker.check_directives(main);
-            checker.check_go_spellings(&file, "DTrace");
-            checker.check_types(&file);
+            checker.check_go_spellings(file, "DTrace");
+            checker.check_types(file);
         }
         None => {}
     }
     let severity = if dialect.is_some() { Severity::Error } else { Severity::Warning };
     let help = "SystemTap accepts this, DTrace does not";
-    for diagnostic in file.missing_semicolons {
+    for diagnostic in std::mem::take(&mut file.missing_semicolons) {
         checker.diagnostics.push(Diagnostic { severity, ..diagnostic }.help(help));
     }
 }

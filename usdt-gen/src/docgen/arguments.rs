@@ -3,7 +3,7 @@
 use stapsdt::schema::{Arg, Kind, Probe};
 
 /// Returns each argument with the index of its first word, which is its number for tracers.
-pub(super) fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
+pub(crate) fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
     probe.args.iter().scan(0, |next, arg| {
         let word = *next;
         *next += arg.kind.words();
@@ -12,7 +12,7 @@ pub(super) fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
 }
 
 /// Describes what a tracer reads from the words of an argument.
-pub(super) fn describe_words(word: usize, arg: &Arg) -> String {
+pub(crate) fn describe_words(word: usize, arg: &Arg) -> String {
     match arg.kind {
         Kind::String | Kind::Bytes => format!("arg{word} pointer, arg{} length", word + 1),
         Kind::Error => format!("arg{word} pointer, arg{} length of its message", word + 1),

@@ -4,6 +4,7 @@ mod arguments;
 mod bpftrace;
 mod markdown;
 
+pub(crate) use arguments::{describe_words, numbered};
 pub(crate) use bpftrace::bpftrace_script;
 pub(crate) use markdown::markdown_reference;
 

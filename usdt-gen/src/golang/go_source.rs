@@ -139,10 +139,18 @@ fn write_package_clause(out: &mut String, model: &Model, unit: &Unit<'_>) {
 }
 
 /// Returns the Go type of an argument.
-fn go_type(ty: Type, unit: &Unit<'_>) -> String {
+pub(super) fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
         Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
         Type::Struct { index } => format!("*{}", unit.type_names.structure(index)),
+        _ => built_in_go_type(ty).unwrap_or_default(),
+    }
+}
+
+/// Returns the Go type of an argument, or `None` if it depends on the declarations of a model.
+pub(crate) fn built_in_go_type(ty: Type) -> Option<String> {
+    let name = match ty {
+        Type::Enum { .. } | Type::Struct { .. } => return None,
         Type::Int { size, signed } => {
             format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8)
         }
@@ -155,11 +163,12 @@ fn go_type(ty: Type, unit: &Unit<'_>) -> String {
         Type::Bytes => "[]byte".into(),
         Type::Error => "error".into(),
         Type::Pointer => "unsafe.Pointer".into(),
-    }
+    };
+    Some(name)
 }
 
 /// Returns the parameters of the probe's Go functions, such as `id uint64, method, path string`.
-fn parameters(probe: &GoProbe<'_>, unit: &Unit<'_>) -> String {
+pub(super) fn parameters(probe: &GoProbe<'_>, unit: &Unit<'_>) -> String {
     let types = probe.probe.params.iter().map(|param| go_type(param.ty, unit));
     group(probe.params.iter().cloned().zip(types))
 }

@@ -13,12 +13,15 @@
 mod assembly;
 mod blobs;
 mod comments;
+mod functions;
 mod go_source;
 mod identifiers;
 mod package;
 mod registers;
 mod struct_types;
 
+pub(crate) use functions::{Function, functions};
+pub(crate) use go_source::built_in_go_type;
 pub(crate) use identifiers::default_package;
 pub use package::{GenerateError, Package};
 

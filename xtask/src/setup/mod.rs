@@ -1,6 +1,7 @@
 //! The requirements of the tasks, in groups. Missing ones are installed; running again is safe.
 
 mod apt;
+mod fresh_root;
 mod go;
 mod kernel_headers;
 
@@ -55,6 +56,7 @@ const TEST: Packages = &[
     ("/usr/bin/shellcheck", "shellcheck"),
     ("/usr/share/doc/busybox-static", "busybox-static"),
     ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
 ];
 
 /// Requirements of a release.
@@ -117,6 +119,7 @@ pub(crate) fn demo() -> Outcome<Tools> {
 pub(crate) fn test() -> Outcome<Tools> {
     let tools = install(&[LINKER, TEST, SPELLING])?;
     go::download_unmodified(&tools.go_bin)?;
+    fresh_root::find_or_install()?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }

@@ -113,6 +113,11 @@ impl<'a> Parser<'a> {
         self.tokens.get(..self.at)?.iter().rev().find(|t| t.kind != Kind::Comment)
     }
 
+    /// Returns the span from an offset to the end of the last consumed token.
+    pub(super) fn extent(&self, start: usize) -> Span {
+        start..self.previous().map_or(start, |t| t.span.end.max(start))
+    }
+
     /// Reports a diagnostic, except at the end of a truncated source. There the rest is missing
     /// because of a comment that is never closed, which the preprocessor has reported.
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

@@ -55,6 +55,7 @@ impl Parser<'_> {
     pub(super) fn parse_declaration(&mut self, doc: &str) -> ParseResult<()> {
         self.skip_attributes()?;
         let is_typedef = self.word() == "typedef";
+        let declaration_start = self.peek().span.start;
         if is_typedef {
             self.bump();
         }
@@ -75,7 +76,9 @@ impl Parser<'_> {
             let is_function = matches!(param.ty.derived.first(), Some(Derived::Function(_)));
             if let (Some(name), true) = (param.name, is_typedef) {
                 self.typedef_names.insert(name.text.clone());
-                self.file.typedefs.push(Typedef { name, doc: doc.to_owned(), ty: param.ty });
+                let extent = self.extent(declaration_start);
+                let doc = doc.to_owned();
+                self.file.typedefs.push(Typedef { name, extent, doc, ty: param.ty });
             } else if is_function && self.is_punct('{') {
                 return self.skip_brackets();
             }
@@ -207,6 +210,7 @@ impl Parser<'_> {
     /// Parses what follows `struct`, `union` or `enum`: a tag, a body, or both. Returns the index
     /// of the tag with the spelling of the type.
     fn parse_tag(&mut self, keyword: Keyword) -> ParseResult<(usize, String)> {
+        let start = self.previous().map_or(0, |t| t.span.start);
         self.skip_attributes()?;
         let name = if self.is_punct('{') { None } else { Some(self.parse_name("a tag or `{`")?) };
         let spelled = match &name {
@@ -224,6 +228,7 @@ impl Parser<'_> {
         };
         self.skip_attributes()?;
         let has_layout_attribute = std::mem::replace(&mut self.seen_layout_attribute, outer);
+        let extent = self.extent(start);
         if let Some(tag) = self.file.tags.get_mut(at) {
             if let (Some(_), Some(first), Some(name)) = (&tag.body, &tag.name, &name) {
                 let first = first.span.clone();
@@ -234,6 +239,7 @@ impl Parser<'_> {
                 tag.body = Some(body);
                 tag.has_layout_attribute = has_layout_attribute;
                 tag.name = name;
+                tag.extent = extent;
             }
         }
         Ok((at, spelled))
@@ -249,6 +255,7 @@ impl Parser<'_> {
         self.file.tags.push(Tag {
             keyword,
             name: name.cloned(),
+            extent: name.map_or(0..0, |n| n.span.clone()),
             doc: String::new(),
             body: None,
             has_layout_attribute: false,

@@ -9,7 +9,7 @@ use crate::dlang::lexer::Kind;
 
 impl Parser<'_> {
     pub(super) fn parse_provider(&mut self, doc: String) -> ParseResult<Provider> {
-        self.bump();
+        let start = self.bump().span.start;
         let name = self.parse_name("the provider's name")?;
         if !self.eat('{') {
             let missing = self.missing('{', "the provider's name");
@@ -26,12 +26,12 @@ impl Parser<'_> {
             if self.is_punct('}') || self.peek().kind == Kind::End {
                 break;
             }
-            let start = self.at;
+            let at = self.at;
             if let Ok(probe) = self.parse_probe(&doc) {
                 probes.push(probe);
             } else {
                 // Skip the keyword `probe` of the failed one, because it also begins the next.
-                self.at = self.at.max(start + 1);
+                self.at = self.at.max(at + 1);
                 self.skip_probe();
             }
         }
@@ -40,7 +40,7 @@ impl Parser<'_> {
             let missing = self.missing(';', "the provider's `}`");
             self.report_missing_semicolon(missing);
         }
-        Ok(Provider { name, doc, probes })
+        Ok(Provider { extent: self.extent(start), name, doc, probes })
     }
 
     /// Remembers a missing semicolon, which is an error or a warning by the dialect.
@@ -71,7 +71,7 @@ impl Parser<'_> {
             let help = near.map_or(String::new(), |near| format!("did you mean `{near}`?"));
             return self.expected("`probe` or `}`", &help);
         }
-        self.bump();
+        let start = self.bump().span.start;
         let name = self.parse_name("the probe's name")?;
         if self.is_punct('-') {
             let span = name.span.start..self.peek().span.end;
@@ -111,7 +111,7 @@ impl Parser<'_> {
                 param.doc = description;
             }
         }
-        Ok(Probe { name, doc, params, outputs })
+        Ok(Probe { extent: self.extent(start), name, doc, params, outputs })
     }
 
     fn parse_params(&mut self) -> ParseResult<Vec<Param>> {
