@@ -23,12 +23,13 @@ fuzz_target!(|data: &[u8]| {
         let sealed = seal(&file, Options::default()).expect("a valid file can be sealed");
         file = sealed.patches.expect("it has a probe").to_vec(&file);
     }
-    mutate(&mut file, data);
+    mutate(&mut file, &[], data);
     let path = FOLDER.join("file");
     std::fs::write(&path, &file).expect("space in memory");
     with_memory_limit(|| {
         if let Ok(object) = scan_file(&path) {
             add_function_entries(&mut [object], &["go:*".to_owned()]);
         }
+        usdt_attach::fuzzing::linker(&path);
     });
 });

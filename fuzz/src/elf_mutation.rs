@@ -2,6 +2,8 @@
 //! trust, and tables get thousands of entries that refer to the same bytes.
 
 use stapsdt::source::Source;
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// A file of which a parser may derive little memory, as for a file that a process maps.
 #[derive(Clone, Copy)]
@@ -25,23 +27,74 @@ impl<'a> Source<'a> for LimitedBytes<'a> {
     }
 }
 
+/// A file that records what a parser reads of it.
+#[derive(Clone, Copy)]
+pub struct RecordedBytes<'a> {
+    bytes: &'a [u8],
+    reads: &'a RefCell<Vec<Range<usize>>>,
+}
+
+impl RecordedBytes<'_> {
+    fn record(&self, offset: u64, len: u64) {
+        let (start, len) = (offset as usize, len as usize);
+        // The numbers that a parser trusts stand at the start of what it reads.
+        self.reads.borrow_mut().push(start..start.saturating_add(len.min(MAX_READ)));
+    }
+}
+
+impl<'a> Source<'a> for RecordedBytes<'a> {
+    fn size(self) -> u64 {
+        self.bytes.size()
+    }
+
+    fn read(self, offset: u64, len: u64) -> Option<&'a [u8]> {
+        self.record(offset, len);
+        self.bytes.read(offset, len)
+    }
+
+    fn copy(self, offset: u64, buffer: &mut [u8]) -> Option<()> {
+        self.record(offset, buffer.len() as u64);
+        self.bytes.copy(offset, buffer)
+    }
+
+    fn reserve(self, len: u64) -> bool {
+        LimitedBytes(self.bytes).reserve(len)
+    }
+}
+
+/// The number of bytes at the start of a read that [`reads_of`] returns.
+const MAX_READ: usize = 512;
+
+/// Returns what a parser reads of a file, each range once: where changes reach it.
+pub fn reads_of(file: &[u8], parse: impl FnOnce(RecordedBytes<'_>)) -> Vec<Range<usize>> {
+    let reads = RefCell::default();
+    parse(RecordedBytes { bytes: file, reads: &reads });
+    let mut reads = reads.into_inner();
+    reads.retain(|range| range.end <= file.len() && !range.is_empty());
+    reads.sort_unstable_by_key(|range| (range.start, range.end));
+    reads.dedup();
+    reads
+}
+
 /// The size in bytes of an operation of [`mutate`].
 const OPERATION: usize = 8;
 /// The largest number of bytes that a table gets.
 const MAX_TABLE: usize = 4 << 20;
 
-/// Applies the operations that `data` encodes to a valid 64-bit file.
-pub fn mutate(file: &mut Vec<u8>, data: &[u8]) {
+/// Applies the operations that `data` encodes to a valid 64-bit file. `reads` are the ranges that the
+/// parser reads, from [`reads_of`]; without them, changes are in its headers and sections.
+pub fn mutate(file: &mut Vec<u8>, reads: &[Range<usize>], data: &[u8]) {
     for operation in data.chunks_exact(OPERATION).take(32) {
         let &[kind, which, field, value, a, b, c, d] = operation else { continue };
         let at = u32::from_le_bytes([a, b, c, d]);
-        match kind % 6 {
+        match kind % if reads.is_empty() { 6 } else { 12 } {
             0 => overwrite_header(file, field, value, at),
             1 => overwrite_entry(file, SECTIONS, which, field, value, at),
             2 => overwrite_entry(file, SEGMENTS, which, field, value, at),
             3 => overwrite_content(file, which, field, value, at),
             4 => repeat_entry(file, SECTIONS, which, value, at),
-            _ => repeat_entry(file, SEGMENTS, which, value, at),
+            5 => repeat_entry(file, SEGMENTS, which, value, at),
+            _ => overwrite_read(file, reads, (which, field, value), at),
         }
     }
 }
@@ -129,6 +182,20 @@ fn overwrite_content(file: &mut [u8], which: u8, field: u8, value: u8, at: u32) 
     let distance = at as usize % if field & 0x80 == 0 { 256 } else { size };
     let value = interesting(file, value, at.rotate_left(8));
     put(file, offset.wrapping_add(distance), value, [1, 2, 4, 8][usize::from(field) % 4]);
+}
+
+/// Overwrites a number in one of the ranges that the parser reads.
+fn overwrite_read(
+    file: &mut [u8],
+    reads: &[Range<usize>],
+    (which, field, value): (u8, u8, u8),
+    at: u32,
+) {
+    let index = usize::from(which) | (at as usize >> 12) << 8;
+    let Some(range) = reads.get(index % reads.len().max(1)) else { return };
+    let distance = (at as usize & 0xfff) % range.len().max(1);
+    let value = interesting(file, value, at.rotate_left(8));
+    put(file, range.start + distance, value, [1, 2, 4, 8][usize::from(field) % 4]);
 }
 
 /// Moves a table to the end of the file, with thousands of copies of one entry after the others.

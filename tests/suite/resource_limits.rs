@@ -1,12 +1,14 @@
 //! Limits on open files, next to processes that map many files.
 
 use crate::export::{get, metric};
+use std::collections::HashSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use usdt_e2e::neighbors::{build, start_hog};
+use usdt_e2e::neighbors::{build, map_files, start_hog};
 use usdt_e2e::{
-    Need, Process, command, events_and_summary, free_port, have, stdout, tools, wait_for, write,
+    Need, Process, command, events_and_summary, free_port, have, semaphore_of, stdout, text, tools,
+    wait_for, write,
 };
 
 /// Returns `usdt-attach` with limits on open files.
@@ -134,6 +136,58 @@ fn exports_from_110_programs_with_few_descriptors() {
     let (_, _, messages) = exporter.interrupt();
     assert!(messages.contains("attached to 222 sites"), "{messages}");
     assert!(!messages.contains("trying again"), "{messages}");
+}
+
+/// With each limit, descriptors run out at another point: of opening files, creating maps and the
+/// ring, loading programs and attaching them.
+#[test]
+fn running_out_of_descriptors_at_any_point_is_an_error_that_leaves_nothing_attached() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(folder.path(), "limits");
+    // It maps its own file, and fires nothing.
+    let target = map_files(&app, std::slice::from_ref(&app));
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap();
+    let start = maps.lines().find(|line| line.ends_with("/limits")).unwrap();
+    let start = u64::from_str_radix(start.split_once('-').unwrap().0, 16).unwrap();
+    // The program is position-independent.
+    let semaphore = start + semaphore_of(&app, "limits:hit");
+    let (pid, path) = (target.pid().to_string(), app.to_str().unwrap());
+    for args in [
+        &["count", "-p", &pid, "--duration", "1ms"][..],
+        &["trace", "--exe", path, "--duration", "1ms"],
+        &["trace", "--all", "--duration", "1ms", "limits:hit"],
+    ] {
+        let (mut failures, mut phases) = (0, HashSet::new());
+        let limit = (5..).find(|limit| {
+            let out = limited(*limit, *limit, args).output().unwrap();
+            let errors = text(&out.stderr);
+            assert!(!errors.contains("panicked"), "{args:?} with {limit}: {errors}");
+            assert_eq!(usdt_e2e::semaphore(target.pid(), semaphore), 0, "{args:?} with {limit}");
+            let shortage = format!("has reached its limit of {limit} open files");
+            if out.status.success() {
+                return !errors.contains(&shortage);
+            }
+            failures += 1;
+            // A scan that is incomplete is a warning, and a glob then matches nothing.
+            assert!([Some(2), Some(3)].contains(&out.status.code()), "{:?}: {errors}", out.status);
+            assert!(errors.contains(&shortage), "{args:?} with {limit}: {errors}");
+            let last = errors.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+            let phase = last.split(':').nth(1).unwrap_or_default();
+            phases.insert(phase.split_whitespace().take(4).collect::<Vec<_>>().join(" "));
+            assert!(*limit < 200, "{args:?}: {errors}");
+            false
+        });
+        assert!(limit.is_some() && failures > 5, "{args:?}: {failures} failures");
+        for phase in ["cannot create the BPF", "cannot load the BPF", "cannot attach to"] {
+            let has_failed = phases.iter().any(|one| one.starts_with(phase));
+            assert!(has_failed, "{args:?}: no failure to {phase}: {phases:?}");
+        }
+        assert!(!phases.iter().any(|one| one.contains("verifier")), "{args:?}: {phases:?}");
+    }
 }
 
 /// The exporter detaches from what it has attached to so far.

@@ -20,6 +20,9 @@ const TARGETS: &[&str] = &[
     "events",
     "endpoint",
     "otlp_answer",
+    "process_files",
+    "kernel_types",
+    "configuration",
 ];
 /// Default run time of each target, in seconds.
 const DEFAULT_SECONDS: &str = "600";
@@ -39,13 +42,19 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
     }
     install_cargo_tool("fuzz")?;
-    let go = root().join("fuzz/target/go-binary");
+    // Any Go binary with a function table and DWARF will do, and one without DWARF and symbols.
+    let go = [("go-binary", "-ldflags="), ("go-stripped", "-ldflags=-s -w")]
+        .map(|(name, flags)| (root().join("fuzz/target").join(name), flags));
     if targets.contains(&"gobinary") {
-        // Any Go binary with a function table and DWARF will do.
         let tools = setup::build()?;
-        let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
-        execute(build.current_dir(root().join("tests/go")))?;
+        for (path, flags) in &go {
+            let path = path.display().to_string();
+            let mut build = tools.go("go", &["build", flags, "-o", &path, "./hits"]);
+            execute(build.current_dir(root().join("tests/go")))?;
+        }
     }
+    let go =
+        std::env::join_paths(go.map(|(path, _)| path)).explain("cannot name the Go binaries")?;
     for target in targets {
         seed(target)?;
         // No sanitizer is needed: the code is safe Rust, and the targets check memory themselves.
@@ -67,8 +76,8 @@ pub(crate) fn check() -> Outcome {
     execute(check.env("RUSTFLAGS", "--cfg fuzzing"))
 }
 
-/// Valid messages, as seeds for the targets that read what comes over the network.
-const MESSAGES: &[(&str, &[&str])] = &[
+/// Valid inputs, as seeds for the targets that read messages, configurations and files of the kernel.
+const INPUTS: &[(&str, &[&str])] = &[
     (
         "endpoint",
         &[
@@ -87,17 +96,35 @@ const MESSAGES: &[(&str, &[&str])] = &[
             "\u{1}\u{f7}Wed, 21 Oct 2015 07:28:00 GMT\n",
         ],
     ),
+    (
+        "process_files",
+        &[
+            "00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n",
+            "7ffc0000-7ffd0000 rw-p 00000000 00:00 0          [stack]\n",
+            "42 (a) b) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 900 1 2 3 4 5 6 7 8 9 0 0 0 0 0 0 0 17 1 0 0 0 0 0 1 2 3 4 5 6 0\nTgid:\t42\nTracerPid:\t7\nNSpid:\t42\t1\n",
+            "98 30 0:52 / /proc rw,nosuid shared:1 master:2 - fuse.sshfs h:\\040/ rw,hidepid=invisible,user_id=0\n",
+        ],
+    ),
+    (
+        "configuration",
+        &[
+            "[prometheus]\nlisten = \"127.0.0.1:9464\"\n[otlp]\nendpoint = \"http://a:4318\"\ninterval = \"10s\"\nresource = {a = \"b\"}\n[target]\nall = true\n[limits]\nseries = 1000\n",
+            "[[count]]\nprobes = [\"app:a-*\", \"go:gc\"]\nname = \"a\"\nlabels = [\"method\", \"status\"]\nfilter = \"status >= 500 && method == \\\"GET\\\"\"\n",
+            "[[hist]]\nprobes = \"app:done\"\nvalue = \"bytes\"\nunit = \"bytes\"\nbuckets = {start = 0, end = 100, width = 10}\n[[latency]]\nstart = \"app:start\"\nend = \"app:done\"\nkey = \"id\"\n",
+            "[[span]]\nstart = \"app:start\"\nend = \"app:done\"\nkey = \"id\"\nattributes = [\"url\"]\n",
+        ],
+    ),
 ];
 
-/// Writes seeds for the targets that read definitions or messages.
+/// Writes seeds for the targets that read text.
 fn seed(target: &str) -> Outcome {
     let folder = root().join("fuzz/corpus").join(target);
-    if let Some((_, messages)) = MESSAGES.iter().find(|(name, _)| *name == target) {
+    if let Some((_, inputs)) = INPUTS.iter().find(|(name, _)| *name == target) {
         std::fs::create_dir_all(&folder).explain("cannot create the corpus")?;
-        for (number, message) in messages.iter().enumerate() {
+        for (number, input) in inputs.iter().enumerate() {
             // Each character is a byte.
-            let bytes: Vec<u8> = message.chars().filter_map(|c| u8::try_from(c).ok()).collect();
-            std::fs::write(folder.join(format!("message-{number}")), bytes)
+            let bytes: Vec<u8> = input.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+            std::fs::write(folder.join(format!("input-{number}")), bytes)
                 .explain("cannot write the corpus")?;
         }
     }

@@ -1,6 +1,8 @@
 //! Entry points of the fuzz targets.
 
+use crate::config::Config;
 use crate::endpoint::{auth, duplex, web_config};
+use crate::job::{Job, Scope, entries};
 use crate::otlp::answer;
 
 /// Sends a request to the endpoint, over a connection in memory.
@@ -25,5 +27,30 @@ pub fn otlp_answer(bytes: &[u8]) {
     let answer = answer::interpret(u16::from_be_bytes(*status), Some(&header), Some(&header), body);
     if let answer::Answer::Retryable { after: Some(after), .. } = answer {
         assert!(after <= answer::MAX_RETRY_AFTER);
+    }
+}
+
+/// Reads a configuration. The jobs of a valid one can be created.
+///
+/// # Panics
+///
+/// Panics if a valid configuration has an entry of which no job can be created.
+pub fn configuration(text: &str) {
+    let Ok(config) = toml::from_str::<Config>(text) else { return };
+    if config.check().is_err() {
+        return;
+    }
+    let scope = Scope {
+        cgroup: None,
+        children: None,
+        by_process: true,
+        max_series: config.limits.series,
+        buffer_bytes: config.limits.buffer,
+        max_open_spans: config.limits.open_spans,
+    };
+    for entry in entries(&config) {
+        if let Err(error) = Job::new(entry, &scope) {
+            panic!("{error:#}");
+        }
     }
 }

@@ -188,11 +188,17 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> Candidates {
     let maps = map_in_order(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
     let (mut foreign, mut skipped, mut paths) = (0, Vec::new(), 0);
+    let (mut unread, mut shortage) = (0, None);
     for (pid, mappings) in maps {
         let mappings = match mappings {
             Ok(mappings) => mappings,
             Err(error) if error.kind() == ErrorKind::Permission => {
                 foreign += 1;
+                continue;
+            }
+            Err(error) if error.is_resource_limit() => {
+                unread += 1;
+                shortage = shortage.or(Some(error));
                 continue;
             }
             // The process has exited.
@@ -217,6 +223,10 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> Candidates {
                 }
             }
         }
+    }
+    if let Some(error) = shortage {
+        let plural = if unread == 1 { "process" } else { "processes" };
+        skipped.push(format!("skipped {unread} {plural}: {error:#}"));
     }
     Candidates { files: files.into_values().collect(), foreign, skipped }
 }

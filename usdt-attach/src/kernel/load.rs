@@ -84,10 +84,13 @@ fn load_as(kind: u32, code: &[Insn], options: LoadOptions) -> Result<OwnedFd> {
     }
 }
 
-/// Returns true if the verifier's log may explain an error: `EPERM` is about privileges and
-/// `ENOSYS` about the kernel.
+/// Returns true if the verifier's log may explain an error: `EPERM` is about privileges, `ENOSYS`
+/// about the kernel, and a program that was accepted needs memory and a descriptor.
 fn is_about_the_program(error: &Error) -> bool {
-    !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS) | None)
+    !matches!(
+        error.raw_os_error(),
+        Some(libc::EPERM | libc::ENOSYS | libc::EMFILE | libc::ENFILE | libc::ENOMEM) | None
+    )
 }
 
 /// Returns the last lines of a verifier's log, which have the reason, joined in one line.

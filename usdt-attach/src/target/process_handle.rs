@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -54,10 +55,14 @@ impl ProcessHandle {
             return Err(no_process(pid));
         }
         match process.id_in_proc() {
-            Some(shown) if shown == i64::from(pid) => Ok(process),
+            Ok(Some(shown)) if shown == i64::from(pid) => Ok(process),
             // It has ended in between.
-            Some(-1) | None => Err(no_process(pid)),
-            Some(_) => Err(process_state::other_namespace(pid)),
+            Ok(Some(-1) | None) => Err(no_process(pid)),
+            Ok(Some(_)) => Err(process_state::other_namespace(pid)),
+            Err(source) => match Error::open("/proc/self/fdinfo", source) {
+                error if error.is_resource_limit() => Err(error),
+                _ => Err(no_process(pid)),
+            },
         }
     }
 
@@ -93,13 +98,13 @@ impl ProcessHandle {
     ///
     /// What was done by id is known to have reached this process if this is true afterwards.
     pub fn owns_id(&self) -> bool {
-        self.is_alive() || self.id_in_proc() == Some(i64::from(self.pid))
+        self.is_alive() || self.id_in_proc().is_ok_and(|id| id == Some(i64::from(self.pid)))
     }
 
     /// The id as `/proc` shows it: -1 if another process can have it, and 0 if the process is not
     /// in the PID namespace of `/proc`.
-    fn id_in_proc(&self) -> Option<i64> {
-        fdinfo_number(self, PID).ok().flatten()
+    fn id_in_proc(&self) -> io::Result<Option<i64>> {
+        fdinfo_number(self, PID)
     }
 }
 
