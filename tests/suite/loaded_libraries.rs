@@ -462,3 +462,66 @@ fn a_command_that_runs_gets_no_signals() {
     assert_eq!(text(&out.stdout), "done\n", "{}", text(&out.stderr));
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
 }
+
+/// `cost` and `--dry-run` do not follow their target, but know the libraries of running processes.
+#[test]
+fn measures_and_plans_probes_of_libraries() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let app = programs.str("host");
+    let plan = |backend: &str| {
+        attach(&["count", "--dry-run", "--backend", backend, "--exe", &app, "plug:hit"])
+    };
+    let out = plan("embedded");
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("probes of its libraries are left out"));
+    let mut host = Host::start(Path::new(&app));
+    host.tell(&format!("load {}", programs.str("libplug.so")));
+    for backend in backends() {
+        let out = plan(backend);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        assert!(text(&out.stdout).contains("plug:hit"), "{}", text(&out.stdout));
+        assert!(text(&out.stderr).contains("libraries are those that its processes map now"));
+    }
+    // Another program that maps the library is not measured.
+    let other = programs.path("other");
+    stdout(command("cp").arg(&app).arg(&other));
+    let mut other = Host::start(&other);
+    other.tell(&format!("load {}", programs.str("libplug.so")));
+    let meter = start(&["cost", "--json", "--duration", "4s", "--exe", &app, "plug:hit"]);
+    wait_for("the meter", || meter.bpf_link_count() > 0);
+    host.tell("fire 7");
+    other.tell("fire 5");
+    let (status, out, errors) = meter.finish();
+    assert!(status.success(), "{errors}");
+    let costs = usdt_e2e::json_lines(&out);
+    assert_eq!(costs[0]["hits"], 7, "{out}");
+}
+
+/// A command is stopped while the tracer attaches to its libraries. If the tracer is killed then,
+/// the command goes on.
+#[test]
+fn a_command_goes_on_when_its_tracer_is_killed() {
+    const SIGKILL: i32 = 9;
+    const SIGSTOP: i32 = 19;
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let programs = Programs::build();
+    let started = programs.str("started");
+    let script = format!("echo $$ > {started}; sleep 1; exec {}", programs.str("linked"));
+    let tracer = start(&["count", "plug:hit", "--", "sh", "-c", &script]);
+    let pid = || std::fs::read_to_string(&started).unwrap_or_default();
+    wait_for("the command", || pid().ends_with('\n'));
+    let pid = pid().trim().to_owned();
+    tracer.signal(SIGSTOP);
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.chars().next())
+    };
+    wait_for("the linker to stop the command", || state() == Some('T'));
+    tracer.signal(SIGKILL);
+    wait_for("the command to end", || matches!(state(), None | Some('Z')));
+}

@@ -80,3 +80,29 @@ fn recordings_conform_to_their_formats() {
     let out = attach(&["record", "-o", "/nowhere/x.csv", "--", app.as_str()]);
     assert!(text(&out.stderr).contains("cannot open /nowhere/x.csv"), "{}", text(&out.stderr));
 }
+
+/// The start and the end of a slice are in a library, which is attached to when it is loaded.
+#[test]
+fn probes_of_libraries_become_slices() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let library = "#include <sys/sdt.h>\nvoid work(void) { DTRACE_PROBE(lib, work__start); \
+                   DTRACE_PROBE(lib, work__done); }\n";
+    let main = "void work(void);\nint main(void) { for (int i = 0; i < 3; i++) work(); }\n";
+    let (library, main) =
+        (write(folder.path(), "lib.c", library), write(folder.path(), "main.c", main));
+    let cc = |args: &[&str]| stdout(command("cc").current_dir(folder.path()).args(args));
+    cc(&["-shared", "-fPIC", "-o", "libwork.so", &library]);
+    cc(&["-o", "app", &main, "-L.", "-lwork", "-Wl,-rpath,$ORIGIN"]);
+    let (app, recording) = (folder.path().join("app"), folder.path().join("out.json"));
+    let [app, output] = [&app, &recording].map(|path| path.to_str().unwrap());
+    let out = attach(&["record", "-o", output, "lib:*", "--", app]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let recording: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&recording).unwrap()).unwrap();
+    let events = recording["traceEvents"].as_array().unwrap();
+    let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
+    assert_eq!((of("X"), of("i")), (3, 0), "{events:?}");
+}

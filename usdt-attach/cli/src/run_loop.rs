@@ -9,6 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::Event;
+use usdt_attach::plan::Plan;
 use usdt_attach::session::{EventLoop, Session, Summary};
 
 /// When to stop and to report. The event loop itself ends when its target does.
@@ -22,6 +23,8 @@ pub(crate) struct StopConditions {
 
 /// Writes events and totals.
 pub(crate) trait Output {
+    /// Learns the probes of a session, before its first event.
+    fn attached(&mut self, _plan: &Plan) {}
     /// Writes an event. Events come in the order of their times.
     fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
     /// Writes the totals so far of aggregations in the kernel. `is_last` is set in the final call.
@@ -102,6 +105,9 @@ pub(crate) fn run(
             timeout = timeout.min(duration.saturating_sub(start.elapsed()));
         }
         let Some(mut batch) = event_loop.poll(timeout)? else { break };
+        for session in batch.new_sessions() {
+            output.attached(session.plan());
+        }
         // After a failed write, events are still drained so that the hit counts are right.
         while let Some(event) = batch.next()? {
             unreadable += u64::from(event.has_unreadable_string());

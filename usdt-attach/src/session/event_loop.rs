@@ -52,6 +52,8 @@ const FOREVER: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct EventLoop {
     sessions: Vec<Session>,
+    /// The number of sessions, the first ones, that [`Batch::new_sessions`] has returned.
+    announced: usize,
     /// The hit counts of sessions that were dropped because no process maps their files.
     retained: Summary,
     following: Option<Following>,
@@ -131,6 +133,7 @@ impl EventLoop {
         let now = Instant::now();
         let event_loop = EventLoop {
             sessions,
+            announced: 0,
             retained: Summary::default(),
             following: None,
             processes: Vec::new(),
@@ -497,6 +500,7 @@ impl EventLoop {
                 let aggregates = !session.plan().records();
                 let rows = if aggregates { session.rows()? } else { Vec::new() };
                 self.sessions.remove(index);
+                self.announced -= usize::from(index < self.announced);
                 if index < self.heads.len() {
                     self.heads.remove(index);
                 }
@@ -559,6 +563,14 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// Returns the sessions that were attached since the last call. Events of this batch may be the
+    /// first ones of them.
+    pub fn new_sessions(&mut self) -> &[Session] {
+        let event_loop = &mut *self.event_loop;
+        let first = std::mem::replace(&mut event_loop.announced, event_loop.sessions.len());
+        event_loop.sessions.get(first..).unwrap_or_default()
+    }
+
     /// Returns the next event, or `None` at the end of the batch. Events of all sessions are in the
     /// order of their times.
     ///

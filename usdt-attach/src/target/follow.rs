@@ -605,6 +605,20 @@ mod tests {
     }
 
     #[test]
+    fn returns_ignored_objects_again_after_a_reload() {
+        let mut follower = follower();
+        let own = ObjectId::from_path(&std::env::current_exe().unwrap()).unwrap();
+        let found = follower.poll_new_objects().unwrap();
+        follower.ignored(found.iter().find(|scanned| scanned.object.id == own).unwrap());
+        for _ in 0..2 {
+            pass_time(&mut follower);
+            assert!(!ids(&follower.poll_new_objects().unwrap()).contains(&own));
+        }
+        follower.look_again();
+        assert!(ids(&follower.poll_new_objects().unwrap()).contains(&own));
+    }
+
+    #[test]
     fn doubles_the_delay_up_to_half_a_minute() {
         let mut last = None;
         let delays: Vec<u128> = (0..8)

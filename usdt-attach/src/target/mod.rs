@@ -14,15 +14,15 @@ pub use children::LeftOutChildren;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
-use crate::discover::kernel_inode;
+use crate::discover::kernel_inode::{self, KernelInode};
 use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
 use crate::discover::select::Glob;
-use crate::discover::{self, Mounts, Scan, ScannedObject};
+use crate::discover::{self, Mounts, ObjectId, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ProcessTree;
 use crate::kernel::descriptors::max_objects;
 use crate::kernel::detect::executable_offsets;
-use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::kernel::mapped_inodes::{KERNEL_INODES, executable_of};
 use crate::target::follow::Follower;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
@@ -82,6 +82,17 @@ impl fmt::Display for Target {
             }
         }
     }
+}
+
+/// The libraries that processes of an executable map.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Libraries {
+    /// The libraries, and their probes.
+    pub objects: Vec<ScannedObject>,
+    /// The executables to whose processes tracing them is limited, as in
+    /// [`Options::executables`](crate::plan::Options::executables). `None` if there are none.
+    pub executables: Option<Vec<u64>>,
 }
 
 /// The objects, probes and processes that [`Target::scan`] or [`Target::resolve`] found.
@@ -269,13 +280,40 @@ impl Target {
     ///
     /// Fails when the processes cannot be listed.
     #[doc(hidden)]
-    pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
-        match self {
-            Target::Executable(_) | Target::Executables(_) => {
-                Follower::new(self, objects).poll_new_objects()
-            }
-            _ => Ok(Vec::new()),
+    pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Libraries> {
+        if self.executables().is_empty() {
+            return Ok(Libraries::default());
         }
+        let mut follower = Follower::new(self, objects);
+        let objects = follower.poll_new_objects()?;
+        let executables = objects.iter().find_map(|one| follower.executables(one.object.id));
+        Ok(Libraries { objects, executables })
+    }
+
+    /// Returns true if the target is a file that a dynamic linker loads, so that its processes may map
+    /// libraries which are not known before they run.
+    #[doc(hidden)]
+    pub fn links_libraries(&self) -> bool {
+        let program = self.program();
+        let mut files = self.executables().iter().chain(&program);
+        files.any(|path| discover::Linker::of_executable(path).is_some())
+    }
+
+    /// As [`Target::libraries`], without privileges: those of processes that this user may read.
+    /// They do not suffice to attach.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the processes cannot be listed.
+    #[doc(hidden)]
+    pub fn readable_libraries(&self, objects: &[ScannedObject]) -> Result<Libraries> {
+        if self.executables().is_empty() || !self.links_libraries() {
+            return Ok(Libraries::default());
+        }
+        let pids = processes_running(objects)?;
+        let mut found = scan_if_alive(&pids).objects;
+        found.retain(|one| objects.iter().all(|known| known.object.id != one.object.id));
+        Ok(Libraries { objects: found, executables: None })
     }
 
     /// Returns the file of a command; `None` for other targets.
@@ -378,6 +416,31 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
         }
     }
     Ok(all)
+}
+
+/// Returns the processes that run one of these files; if the kernel does not tell, those of processes
+/// whose executable has its name and that this user may read.
+///
+/// # Errors
+///
+/// Fails when the processes cannot be listed.
+#[doc(hidden)]
+pub fn processes_running(objects: &[ScannedObject]) -> Result<Vec<u32>> {
+    let inodes: Vec<KernelInode> =
+        objects.iter().filter_map(|one| one.object.kernel_inode()).collect();
+    let has_name =
+        |exe: &Path| objects.iter().any(|o| o.object.path.file_name() == exe.file_name());
+    let has_id = |id: ObjectId| objects.iter().any(|one| one.object.id == id);
+    let runs = |pid: &u32| match executable_of(*pid) {
+        Some(executable) => inodes.contains(&executable.inode),
+        None => {
+            let link = PathBuf::from(format!("/proc/{pid}/exe"));
+            // A file of another name is not opened: its file system may never answer.
+            std::fs::read_link(&link).is_ok_and(|exe| has_name(&exe))
+                && ObjectId::from_path(&link).is_some_and(has_id)
+        }
+    };
+    Ok(discover::pids()?.into_iter().filter(runs).collect())
 }
 
 /// The objects of those of the processes that still exist, each once.

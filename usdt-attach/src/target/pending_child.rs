@@ -1,16 +1,25 @@
 //! Processes that are forked, and can be attached to, before they execute their program.
+//!
+//! # Death of the tracer
+//!
+//! The process may be stopped while the tracer attaches to its libraries. If the tracer is killed
+//! then, nobody continues it but the kernel, with the signal for the death of the parent
+//! (`PR_SET_PDEATHSIG`): SIGCONT, which has no effect on a process that is not stopped. The parent is
+//! the thread that has forked, so that thread lives as long as the process.
 #![allow(unsafe_code)] // code between fork and exec; see `PendingChild::create`
 
 use crate::error::{Error, Result};
 use crate::kernel::descriptors::inherited_limit;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 
 /// The process of a [`Target::Command`](super::Target::Command), which waits before it executes its
 /// program.
@@ -23,7 +32,7 @@ pub struct PendingChild {
     /// The write end of the pipe that the child reads from. A byte lets it continue; closing the
     /// pipe makes it exit.
     gate: Option<OwnedFd>,
-    spawner: Option<JoinHandle<io::Result<Child>>>,
+    spawned: Receiver<io::Result<Child>>,
 }
 
 impl PendingChild {
@@ -46,13 +55,16 @@ impl PendingChild {
         let (writer, reader, inherited_gate) =
             (pid_writer.as_raw_fd(), gate_reader.as_raw_fd(), gate_writer.as_raw_fd());
         // SAFETY: between fork and exec, only async-signal-safe calls are made: getpid, write, read,
-        // close and setrlimit, which is a plain system call. The descriptors stay open in the parent until `spawn` has returned or failed,
+        // close, prctl and setrlimit, which are plain system calls. The descriptors stay open in the parent until `spawn` has returned or failed,
         // so the child has them.
         unsafe {
             command.pre_exec(move || {
                 // While the child holds the write end itself, its read would never see the pipe
                 // close.
                 libc::close(inherited_gate);
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
                 let pid = (libc::getpid() as u32).to_ne_bytes();
                 if libc::write(writer, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
                     return Err(io::Error::last_os_error());
@@ -70,17 +82,21 @@ impl PendingChild {
             });
         }
         // `spawn` blocks until the gate opens, so it needs a thread.
-        let spawner = std::thread::spawn(move || {
+        let (sender, spawned) = channel();
+        std::thread::spawn(move || {
             let child = command.spawn();
             drop((pid_writer, gate_reader));
-            child
+            let pid = child.as_ref().ok().map(Child::id);
+            // Fails if the caller does not wait for the child.
+            let _ = sender.send(child);
+            pid.into_iter().for_each(wait_for_end);
         });
         let mut pid = [0; 4];
         let mut reader = std::fs::File::from(pid_reader);
         if let Err(source) = reader.read_exact(&mut pid) {
             // The child has not reported an id, so the fork has failed. `spawn` returns the reason.
             drop(gate_writer);
-            return Err(failed(match spawner.join() {
+            return Err(failed(match spawned.recv() {
                 Ok(Err(error)) => error,
                 _ => source,
             }));
@@ -89,7 +105,7 @@ impl PendingChild {
             pid: u32::from_ne_bytes(pid),
             path: path.to_owned(),
             gate: Some(gate_writer),
-            spawner: Some(spawner),
+            spawned,
         })
     }
 
@@ -108,19 +124,25 @@ impl PendingChild {
         if let Some(gate) = self.gate.take() {
             std::fs::File::from(gate).write_all(&[1]).map_err(failed)?;
         }
-        match self.spawner.take().map(JoinHandle::join) {
-            Some(Ok(child)) => child.map_err(failed),
-            _ => Err(failed(io::Error::other("the thread that spawns it has panicked"))),
+        match self.spawned.recv() {
+            Ok(child) => child.map_err(failed),
+            Err(_) => Err(failed(io::Error::other("the thread that spawns it has panicked"))),
         }
     }
 }
 
 impl Drop for PendingChild {
     fn drop(&mut self) {
-        drop(self.gate.take());
-        if let Some(spawner) = self.spawner.take() {
+        if self.gate.take().is_some() {
             // The closed gate makes the child exit before `exec`. `spawn` reaps it and fails.
-            let _ = spawner.join();
+            let _ = self.spawned.recv();
         }
     }
+}
+
+/// Waits until a child has exited, and leaves its status to the caller of [`PendingChild::run`].
+fn wait_for_end(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
 }

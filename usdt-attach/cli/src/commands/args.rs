@@ -16,7 +16,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{Libraries, PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// The processes to trace.
@@ -171,6 +171,17 @@ impl HitArgs {
         let pids = resolved.pids();
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
+        // Other commands attach to libraries while they run.
+        let mut executables = None;
+        if self.dry_run || !waits {
+            let libraries = match self.dry_run {
+                true => target.readable_libraries(&found)?,
+                false => target.libraries(&found)?,
+            };
+            report_left_out_libraries(&target, &libraries);
+            executables = libraries.executables;
+            found.extend(libraries.objects);
+        }
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
         drop(progress);
@@ -191,6 +202,7 @@ impl HitArgs {
         }
         let options = Options {
             pids,
+            executables,
             children,
             cgroup: target.cgroup().map(Into::into),
             filter: self.filter.clone(),
@@ -202,6 +214,22 @@ impl HitArgs {
         };
         Ok(ResolvedArgs { target, found, processes, child, selected, schema, options })
     }
+}
+
+/// Says which libraries a command leaves out that does not follow its target.
+fn report_left_out_libraries(target: &Target, libraries: &Libraries) {
+    if !target.links_libraries() {
+        return;
+    }
+    say(match (target, libraries.objects.as_slice()) {
+        (Target::Command(_), _) => {
+            "note: probes of its libraries are left out: they are known once the command runs"
+        }
+        (_, []) => {
+            "note: probes of its libraries are left out: they are known once a process that you may read runs the file"
+        }
+        _ => "note: libraries are those that its processes map now; ones loaded later are left out",
+    });
 }
 
 /// Prints the cost per hit if function entries are selected, before anything is attached.

@@ -219,7 +219,10 @@ impl Run<'_> {
         }
         report_entry_cost(&selected, false);
         if let Some(globs) = self.default_globs {
-            add_default_entries(&mut config, globs, &selected);
+            // Libraries are attached to when they are followed; their pairs are entries already.
+            let mut known = self.target.libraries(&found)?.objects;
+            known.extend_from_slice(&found);
+            add_default_entries(&mut config, globs, &select_if_any(&known, globs));
         }
         config.check().map_err(Error::usage)?;
         let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;

@@ -2,6 +2,7 @@
 
 use super::args::report_entry_cost;
 use super::attach::terminate;
+use super::process_arg::{ProcessArg, single_pid};
 use crate::goview::render::{Address, Place, PreviousOverview, View, ViewStyle};
 use crate::goview::{GLOBS, Metric, Overview, is_measured, plans};
 use crate::output::terminal::Screen;
@@ -14,9 +15,7 @@ use cli_common::{Color, Text, say, warn};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::BackendKind;
@@ -30,14 +29,16 @@ use usdt_attach::plan::Options;
 use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
 use usdt_attach::session::Session;
-use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
+use usdt_attach::target::{
+    LeftOutChildren, PendingChild, ResolvedTarget, Target, processes_running,
+};
 use usdt_export::time::{parse_duration, unix_nanos};
 
 #[derive(Debug, Args)]
 pub(crate) struct GoArgs {
-    /// Go process to show
-    #[arg(short, long, value_name = "PID", conflicts_with_all = ["exe", "command"])]
-    pid: Option<u32>,
+    /// Go process to show: a PID, or a name as of pidof(8)
+    #[arg(short, long, value_name = "PID|NAME", conflicts_with_all = ["exe", "command"])]
+    pid: Option<ProcessArg>,
     /// Show the process of this executable
     #[arg(long, value_name = "PATH", conflicts_with = "command")]
     exe: Option<PathBuf>,
@@ -71,13 +72,13 @@ impl GoArgs {
 
 pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let globs = GLOBS.map(str::to_owned);
-    let target = match (args.pid, &args.exe) {
-        (Some(pid), _) => Target::pid(pid)?,
+    let target = match (&args.pid, &args.exe) {
+        (Some(process), _) => Target::pid(single_pid(process)?)?,
         (None, Some(path)) => Target::pid(process_of(path)?)?,
         (None, None) if !args.command.is_empty() => Target::Command(args.command.clone()),
         (None, None) => {
             return Err(Error::usage(
-                "`go` needs exactly one process: pass -p PID, --exe PATH or -- CMD",
+                "`go` needs exactly one process: pass -p PID|NAME, --exe PATH or -- CMD",
             ));
         }
     };
@@ -86,13 +87,15 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let ResolvedTarget { objects: mut found, processes, child, warnings, .. } = resolved;
     discover::add_function_entries(&mut found, &globs);
     warn(warnings);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(found.iter().flat_map(|f| &f.warnings));
     let mut selected = select_if_any(&found, &globs);
     selected.retain(|selected| is_measured(&selected.probe));
     let signals = Signals::catch()?;
     report_entry_cost(&selected, args.single_step);
     let options =
         Options { pids: pids.clone(), single_step: args.single_step, ..Options::default() };
+    // The view shows one process; children are another.
+    let left_out = processes.as_deref().and_then(LeftOutChildren::count_from);
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let (mut metrics, mut sessions) = (Vec::new(), Vec::new());
     for (metric, plan) in plans(&selected, &options) {
@@ -113,8 +116,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     found.iter().for_each(|f| symbols.add_object(&f.object));
     let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
-    let event_loop =
-        EventLoop::new(sessions)?.until_exit(processes.as_deref().unwrap_or_default())?;
+    let processes = processes.unwrap_or_default();
+    let event_loop = EventLoop::new(sessions)?.until_exit(&processes)?;
     let mut output = OverviewOutput {
         metrics,
         json: args.json,
@@ -143,19 +146,17 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     if !args.json {
         say(&text::summary(summary));
     }
+    if let Some(children) = left_out.and_then(|children| children.count().ok()).filter(|n| *n > 0) {
+        say(&format!(
+            "note: {children} child processes are left out: `go` shows one process; pass -p with the PID of a child to show that"
+        ));
+    }
     Ok(())
 }
 
 /// Returns the only process that executes this file.
 fn process_of(path: &Path) -> Result<u32> {
-    let file = std::fs::metadata(path).map_err(|error| Error::open(path, error))?;
-    let is_same = |exe: &Metadata| (exe.dev(), exe.ino()) == (file.dev(), file.ino());
-    let processes = std::fs::read_dir("/proc").map_err(|error| Error::open("/proc", error))?;
-    let mut pids: Vec<u32> = processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| std::fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe)))
-        .collect();
-    pids.sort_unstable();
+    let pids = processes_running(&Target::executable(path).scan()?.objects)?;
     match pids[..] {
         [pid] => Ok(pid),
         [] => Err(Error::usage(format!(

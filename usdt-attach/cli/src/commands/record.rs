@@ -106,7 +106,7 @@ type Out = BufWriter<Box<dyn Write>>;
 impl Recorder {
     fn new(format: Format, out: Out, plan: &Plan, symbols: Symbolizer) -> io::Result<Recorder> {
         let writer = match format {
-            Format::Chrome => Writer::Chrome(Box::new(ChromeWriter::new(out, plan)?)),
+            Format::Chrome => Writer::Chrome(Box::new(ChromeWriter::new(out)?)),
             Format::Csv => Writer::Csv(Box::new(CsvWriter::new(out, plan)?)),
             Format::Jsonl => Writer::Jsonl(out),
         };
@@ -115,6 +115,12 @@ impl Recorder {
 }
 
 impl Output for Recorder {
+    fn attached(&mut self, plan: &Plan) {
+        if let Writer::Chrome(chrome) = &mut self.writer {
+            chrome.add_probes(plan);
+        }
+    }
+
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match &mut self.writer {
             Writer::Chrome(chrome) => chrome.event(event),

@@ -24,7 +24,7 @@ pub(crate) fn wait_or_fail(
     if is_complete(found) {
         return Ok(());
     }
-    let mut all = target.libraries(found)?;
+    let mut all = target.libraries(found)?.objects;
     all.extend_from_slice(found);
     if is_complete(&all) {
         return Ok(());

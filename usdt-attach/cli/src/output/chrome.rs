@@ -26,6 +26,8 @@ pub(crate) struct ChromeWriter<W: Write> {
     tracks: HashMap<Track, u32>,
     /// Processes whose name has been written.
     processes: HashSet<u32>,
+    /// The probes that are attached to, or were.
+    probes: Vec<PlannedProbe>,
     roles: HashMap<PlannedProbe, Role>,
     open: HashMap<PairKey, CallStack<OpenSlice>>,
     /// The number of slices in `open`.
@@ -87,30 +89,39 @@ struct TraceEvent<'a> {
 }
 
 impl<W: Write> ChromeWriter<W> {
-    /// Writes the beginning of the file. The names of the plan's probes decide which of them are
-    /// starts and ends.
-    pub(crate) fn new(mut out: W, plan: &Plan) -> io::Result<ChromeWriter<W>> {
-        let mut roles: HashMap<PlannedProbe, Role> = HashMap::new();
-        for probe in plan.probes() {
-            let siblings = plan.probes().iter().filter(|p| p.provider == probe.provider);
-            let names: Vec<&str> = siblings.map(|p| p.name.as_str()).collect();
-            let Some(end) = pairs::end(&probe.name, &names) else { continue };
-            let end = PlannedProbe { provider: probe.provider.clone(), name: end.to_owned() };
-            let start = Arc::new(probe.clone());
-            roles.insert(probe.clone(), Role::Start(Arc::clone(&start)));
-            roles.insert(end, Role::End(start));
-        }
+    /// Writes the beginning of the file.
+    pub(crate) fn new(mut out: W) -> io::Result<ChromeWriter<W>> {
         out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")?;
         Ok(ChromeWriter {
             out,
             begin_ns: None,
             tracks: HashMap::new(),
             processes: HashSet::new(),
-            roles,
+            probes: Vec::new(),
+            roles: HashMap::new(),
             open: HashMap::new(),
             open_slices: 0,
             async_slices: 0,
         })
+    }
+
+    /// Adds the probes of a plan. The names of all probes decide which of them are starts and ends.
+    pub(crate) fn add_probes(&mut self, plan: &Plan) {
+        for probe in plan.probes() {
+            if !self.probes.contains(probe) {
+                self.probes.push(probe.clone());
+            }
+        }
+        self.roles.clear();
+        for probe in &self.probes {
+            let siblings = self.probes.iter().filter(|p| p.provider == probe.provider);
+            let names: Vec<&str> = siblings.map(|p| p.name.as_str()).collect();
+            let Some(end) = pairs::end(&probe.name, &names) else { continue };
+            let end = PlannedProbe { provider: probe.provider.clone(), name: end.to_owned() };
+            let start = Arc::new(probe.clone());
+            self.roles.insert(probe.clone(), Role::Start(Arc::clone(&start)));
+            self.roles.insert(end, Role::End(start));
+        }
     }
 
     /// Writes an event. A start is kept until its end comes.

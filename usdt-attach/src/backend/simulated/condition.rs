@@ -86,10 +86,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Hits a probe whose string has its length in memory that does not exist.
-    fn hit_without_length(options: Options) -> Summary {
+    fn hit_without_length(options: &Options) -> Summary {
         let declared = [("text", Kind::String)];
         let probe = sample::described("8@%rdi 8@(%rsi)", &declared);
-        let (plan, _) = Plan::new(&[sample::selected(probe)], &options).unwrap();
+        let (plan, _) = Plan::new(&[sample::selected(probe)], options).unwrap();
         let backend = Simulated::default();
         let session = Session::start(plan, &backend).unwrap();
         /// Offset of rdi in `pt_regs`.
@@ -104,12 +104,12 @@ mod tests {
     fn a_string_without_a_readable_length_is_not_empty() {
         for filter in ["text == ''", "text == '*'"] {
             let filter = Some(Filter::parse(filter).unwrap());
-            let summary = hit_without_length(Options { filter, ..Options::default() });
+            let summary = hit_without_length(&Options { filter, ..Options::default() });
             assert_eq!((summary.hits, summary.filtered), (1, 1));
         }
         let by = vec![Subject { name: "text".into(), string: false }];
         let summary =
-            hit_without_length(Options { mode: Mode::Count { by }, ..Options::default() });
+            hit_without_length(&Options { mode: Mode::Count { by }, ..Options::default() });
         assert_eq!((summary.hits, summary.dropped), (1, 1));
     }
 }
