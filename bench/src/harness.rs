@@ -52,6 +52,26 @@ pub(crate) fn time_command(command: &mut Command) -> Result<f64, String> {
     if status.success() { Ok(elapsed) } else { Err(format!("{command:?}: {status}")) }
 }
 
+/// Runs a command and returns the milliseconds of CPU time of its main thread. In contrast to the time
+/// until it exits, they do not depend on what else runs on the machine, except through caches.
+pub(crate) fn cpu_time(command: &mut Command) -> Result<f64, String> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let mut child = start_quietly(command)?;
+    let failed = |e: &dyn std::fmt::Display| format!("{command:?}: {e}");
+    let pid = Pid::from_child(&child.0);
+    // A process that has exited keeps its times until it is waited for.
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        .map_err(|e| failed(&e))?;
+    let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", child.pid()))
+        .map_err(|e| failed(&e))?;
+    let status = child.0.wait().map_err(|e| failed(&e))?;
+    if !status.success() {
+        return Err(failed(&status));
+    }
+    let ns: Option<f64> = schedstat.split_whitespace().next().and_then(|ns| ns.parse().ok());
+    ns.map(|ns| ns / 1e6).ok_or_else(|| failed(&"the kernel counts no CPU time"))
+}
+
 /// Builds a program of `bench/go`.
 pub(crate) fn go_build(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
     go(&[&["build"], args].concat(), package, name)

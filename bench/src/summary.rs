@@ -7,7 +7,7 @@ use usdt_e2e::replace_between;
 
 /// How a figure is computed from a row.
 enum Figure {
-    /// The median, with a unit.
+    /// The median, with a unit after a space.
     Median(&'static str),
     /// The difference to the first row of the table, with a unit.
     Added(&'static str),
@@ -35,7 +35,7 @@ const LINES: [Line; 6] = [
         table: "Disabled probe",
         row: "disabled probe, three arguments, one a string",
         column: 0,
-        figure: Figure::Added("ns"),
+        figure: Figure::Added(" ns"),
         compared_with: ("cgo and `sdt.h`", "`sdt.h` probe through cgo"),
     },
     Line {
@@ -44,7 +44,7 @@ const LINES: [Line; 6] = [
         table: "Cost per hit, by tracer",
         row: "`usdt-attach count`",
         column: 0,
-        figure: Figure::Median("ns"),
+        figure: Figure::Median(" ns"),
         compared_with: ("bpftrace", "bpftrace, count"),
     },
     Line {
@@ -53,7 +53,7 @@ const LINES: [Line; 6] = [
         table: "Cost per hit, by tracer",
         row: "`usdt-attach trace`",
         column: 0,
-        figure: Figure::Median("ns"),
+        figure: Figure::Median(" ns"),
         compared_with: ("bpftrace", "bpftrace, printf of all arguments"),
     },
     Line {
@@ -62,7 +62,7 @@ const LINES: [Line; 6] = [
         table: "Start to first event",
         row: "`usdt-attach trace`",
         column: 0,
-        figure: Figure::Median("ms"),
+        figure: Figure::Median(" ms"),
         compared_with: ("bpftrace", "bpftrace"),
     },
     Line {
@@ -71,7 +71,7 @@ const LINES: [Line; 6] = [
         table: "Attaching and detaching, by sites",
         row: "usdt-attach, 100 sites",
         column: 0,
-        figure: Figure::Median("ms"),
+        figure: Figure::Median(" ms"),
         compared_with: ("bpftrace", "bpftrace, 100 sites"),
     },
     Line {
@@ -101,11 +101,13 @@ pub(crate) fn insert(readme: &str, all: &[Section]) -> Result<String, String> {
         if values.is_empty() {
             return Err(line.missing());
         }
-        let own = range(values.iter().map(|values| values.own), |value| line.format(value));
+        let own = range(values.iter().map(|values| values.own), |value| line.number(value));
+        let own = own + line.unit();
         let other = range(values.iter().map(|values| line.relative(*values)), |value| {
-            line.format_relative(value)
+            line.relative_number(value)
         });
-        let _ = writeln!(block, "| {} | {own} | {}: {other} |", line.label, line.compared_with.0);
+        let other = format!("{}: {other}{}", line.compared_with.0, line.relative_unit());
+        let _ = writeln!(block, "| {} | {own} | {other} |", line.label);
     }
     let _ = write!(
         block,
@@ -126,8 +128,9 @@ pub(crate) fn insert_processors(page: &str, all: &[Section]) -> Result<String, S
             let cell = line.values(all, processor).map_or_else(
                 || "–".to_owned(),
                 |values| {
-                    let relative = line.format_relative(line.relative(values));
-                    format!("{}; {relative}", line.format(values.own))
+                    let relative = line.relative_number(line.relative(values));
+                    let (own, unit) = (line.number(values.own), line.unit());
+                    format!("{own}{unit}; {relative}{}", line.relative_unit())
                 },
             );
             let _ = write!(block, " | {cell}");
@@ -188,11 +191,18 @@ impl Line {
         }
     }
 
-    fn format(&self, value: f64) -> String {
+    fn number(&self, value: f64) -> String {
         match self.figure {
-            Figure::Median(unit) => format!("{} {unit}", number(value, 3)),
-            Figure::Added(unit) => format!("+{} {unit}", number(value, 2)),
-            Figure::AddedPercent => format!("{value:+.0} %"),
+            Figure::Median(_) => number(value, 3),
+            Figure::Added(_) => format!("+{}", number(value, 2)),
+            Figure::AddedPercent => format!("{value:+.0}"),
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.figure {
+            Figure::Median(unit) | Figure::Added(unit) => unit,
+            Figure::AddedPercent => " %",
         }
     }
 
@@ -204,10 +214,17 @@ impl Line {
         }
     }
 
-    fn format_relative(&self, value: f64) -> String {
+    fn relative_number(&self, value: f64) -> String {
         match self.figure {
             Figure::Median(_) | Figure::Added(_) => format!("×{}", number(value, 2)),
-            Figure::AddedPercent => self.format(value),
+            Figure::AddedPercent => self.number(value),
+        }
+    }
+
+    fn relative_unit(&self) -> &'static str {
+        match self.figure {
+            Figure::Median(_) | Figure::Added(_) => "",
+            Figure::AddedPercent => self.unit(),
         }
     }
 }

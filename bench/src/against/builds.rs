@@ -10,9 +10,11 @@ pub(super) const TOOLS: [&str; 2] = ["usdt-gen", "usdt-attach"];
 pub(super) struct Build {
     /// The folder that holds the tools.
     tools: PathBuf,
-    /// The folder for programs that are built with them, and for their output. It is in memory, if
-    /// possible: flushing files to a disk takes a time that is not the tool's.
-    pub(super) folder: PathBuf,
+    /// The folder for programs that are built with them.
+    programs: PathBuf,
+    /// The folder for what the tools write. It is in memory, if possible: flushing files to a disk
+    /// takes a time that is not the tool's.
+    pub(super) output: PathBuf,
 }
 
 impl Build {
@@ -24,9 +26,12 @@ impl Build {
         }
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() { memory } else { harness::folder() };
-        let folder = parent.join(format!("usdt-bench-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        Ok(Build { tools, folder })
+        let output = parent.join(format!("usdt-bench-{}-{name}", std::process::id()));
+        let programs = harness::folder().join(name);
+        for folder in [&output, &programs] {
+            std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        }
+        Ok(Build { tools, programs, output })
     }
 
     pub(super) fn tool(&self, name: &str) -> PathBuf {
@@ -41,7 +46,7 @@ impl Build {
 
     /// Builds a program of `bench/go`, or the benchmarks of a package.
     pub(super) fn go(&self, subcommand: &[&str], package: &str) -> Result<PathBuf, String> {
-        let out = self.folder.join(package.trim_start_matches("./"));
+        let out = self.programs.join(package.trim_start_matches("./"));
         harness::go_with(&self.tools, subcommand, package, &out)?;
         Ok(out)
     }
@@ -50,6 +55,6 @@ impl Build {
 impl Drop for Build {
     fn drop(&mut self) {
         // A failure leaves files that the next start of the machine removes.
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.output);
     }
 }

@@ -3,6 +3,7 @@
 use super::builds::Build;
 use super::figures::{Figure, Measure};
 use super::verdict::{Comparison, MAX_VISIBLE_CHANGE};
+use std::io::IsTerminal as _;
 
 /// Rounds before the first look at the precision.
 const MIN_ROUNDS: usize = 15;
@@ -31,14 +32,18 @@ pub(super) fn compare(
         samples[0].push(old);
         samples[1].push(new);
         let done = done + 1;
-        eprint!("\r{}: {done} rounds ", figure.name);
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{}: {done} rounds ", figure.name);
+        }
         if done < MIN_ROUNDS || !(done - MIN_ROUNDS).is_multiple_of(STEP) && done < MAX_ROUNDS {
             continue;
         }
         let comparison =
             Comparison::new(&samples[0], &samples[1], figures).ok_or("no finite time")?;
         if comparison.visible_change() <= MAX_VISIBLE_CHANGE || done >= MAX_ROUNDS {
-            eprint!("\r\x1b[K");
+            if std::io::stderr().is_terminal() {
+                eprint!("\r\x1b[K");
+            }
             return Ok(comparison);
         }
     }

@@ -1,8 +1,9 @@
 //! The figures that are compared between two builds.
 
 use super::builds::Build;
-use crate::harness::{OTHER_CPU, SEAL, TARGET_CPU, output, pinned, time_command, write};
+use crate::harness::{OTHER_CPU, SEAL, TARGET_CPU, cpu_time, output, pinned, time_command, write};
 use crate::parts::{attacher, generator, off, on};
+use std::process::Command;
 
 /// Measures once, and returns nanoseconds or milliseconds.
 pub(super) type Measure = Box<dyn FnMut() -> Result<f64, String>>;
@@ -45,15 +46,27 @@ pub(super) const FIGURES: &[Figure] = &[
         repeats: 3,
         prepare: sites,
     },
-    Figure { part: "attacher", name: "list a program", unit: "ms", repeats: 8, prepare: list },
+    Figure {
+        part: "attacher",
+        name: "list a program",
+        unit: "ms of CPU",
+        repeats: 8,
+        prepare: list,
+    },
     Figure {
         part: "generator",
         name: "generate 1,000 probes",
-        unit: "ms",
+        unit: "ms of CPU",
         repeats: 5,
         prepare: generate,
     },
-    Figure { part: "generator", name: "seal a program", unit: "ms", repeats: 5, prepare: seal },
+    Figure {
+        part: "generator",
+        name: "seal a program",
+        unit: "ms of CPU",
+        repeats: 5,
+        prepare: seal,
+    },
 ];
 
 fn disabled_probe(build: &Build) -> Result<Measure, String> {
@@ -112,26 +125,26 @@ fn sites(build: &Build) -> Result<Measure, String> {
 fn list(build: &Build) -> Result<Measure, String> {
     let fire = build.go(&["build", SEAL], "./fire")?;
     let attach = build.tool("usdt-attach");
-    Ok(Box::new(move || time_command(pinned(OTHER_CPU, &attach).arg("list").arg(&fire))))
+    Ok(Box::new(move || cpu_time(Command::new(&attach).arg("list").arg(&fire))))
 }
 
 fn generate(build: &Build) -> Result<Measure, String> {
-    let definition = build.folder.join("probes.d");
+    let definition = build.output.join("probes.d");
     write(&definition, generator::definition(1_000))?;
-    let (generate, out) = (build.tool("usdt-gen"), build.folder.join("generated"));
+    let (generate, out) = (build.tool("usdt-gen"), build.output.join("generated"));
     Ok(Box::new(move || {
         // The folder is missing before the first run.
         let _ = std::fs::remove_dir_all(&out);
-        time_command(pinned(OTHER_CPU, &generate).arg(&definition).arg("-o").arg(&out))
+        cpu_time(Command::new(&generate).arg(&definition).arg("-o").arg(&out))
     }))
 }
 
 fn seal(build: &Build) -> Result<Measure, String> {
     let fire = build.go(&["build"], "./fire")?;
-    let (seal, out) = (build.tool("usdt-gen"), build.folder.join("sealed"));
+    let (seal, out) = (build.tool("usdt-gen"), build.output.join("sealed"));
     Ok(Box::new(move || {
         // The file is missing before the first run.
         let _ = std::fs::remove_file(&out);
-        time_command(pinned(OTHER_CPU, &seal).args(["seal", "-o"]).arg(&out).arg(&fire))
+        cpu_time(Command::new(&seal).args(["seal", "-o"]).arg(&out).arg(&fire))
     }))
 }
