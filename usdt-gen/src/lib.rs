@@ -12,14 +12,17 @@
 //!   so within `go build`.
 //! * [`verify`] reports which tracers accept the probes of a binary.
 //! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
+//! * `inject` adds probes to the functions of any package during its compilation.
 //! * `packages` holds the ready-made Go packages, and writes them for the module of a user.
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
 //!   binaries.
 
+pub(crate) mod cache;
 pub mod cli;
 pub mod dlang;
 pub(crate) mod docgen;
 pub mod golang;
+pub(crate) mod inject;
 pub mod model;
 pub(crate) mod overlay;
 pub(crate) mod packages;
