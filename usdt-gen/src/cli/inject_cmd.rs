@@ -158,8 +158,12 @@ fn print_report(args: &InjectArgs, report: &Report, color: bool) -> Result<i32, 
     if args.list && args.json {
         for package in &report.packages {
             let (functions, skipped) = package.json_lines();
-            functions.map(|line| print_json_line(&line)).collect::<Result<(), _>>()?;
-            skipped.map(|line| print_json_line(&line)).collect::<Result<(), _>>()?;
+            for line in functions {
+                print_json_line(&line)?;
+            }
+            for line in skipped {
+                print_json_line(&line)?;
+            }
         }
     } else if args.list {
         print_text(&report.to_text(), false)?;

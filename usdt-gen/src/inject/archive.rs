@@ -87,7 +87,8 @@ mod tests {
                 append(&path, &format!("m{i}.o"), data).unwrap();
             }
             for (i, data) in members.iter().enumerate() {
-                prop_assert_eq!(find(&path, &format!("m{i}.o"), 1000).unwrap().as_ref(), Some(data));
+                let found = find(&path, &format!("m{i}.o"), 1000).unwrap();
+                prop_assert_eq!(found.as_ref(), Some(data));
             }
             prop_assert_eq!(find(&path, "other", 1000).unwrap(), None);
         }

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::toolchain::{Toolchain, output};
 use super::{InjectError, compile, function_spec, go_flags};
 use serde::{Deserialize, Serialize};
+use stapsdt::escape::Escaped;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -284,7 +285,8 @@ impl PackageReport {
         let file = Path::new(&function.file);
         let file = file.strip_prefix(&self.dir).unwrap_or(file);
         let form = if function.form == "copy" { ", copy of the body" } else { "" };
-        let _ = writeln!(out, "  {} ({}:{}{form})", function.name, file.display(), function.line);
+        let _ =
+            writeln!(out, "  {} ({}:{}{form})", function.name, Escaped::new(file), function.line);
         for (suffix, values) in [("entry", &function.entry), ("return", &function.returns)] {
             let args: Vec<String> =
                 values.iter().map(|v| format!("{} {}", v.name, v.go_type)).collect();

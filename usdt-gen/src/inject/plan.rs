@@ -233,7 +233,7 @@ mod tests {
         let flags = [CompilerFlags::parse("all=-N -l").unwrap()];
         let words = plan.go_flags(Path::new("/a b/usdt-gen"), None, &flags).unwrap();
         let expected = format!(
-            "'-toolexec=\"/a b/usdt-gen\" toolexec --inject={}' '-gcflags=all=-N -l' '-gcflags=a/...=-usdt={} -N -l' '-gcflags=a/b=-usdt={} -N -l'",
+            "\"-toolexec='/a b/usdt-gen' toolexec --inject={}\" '-gcflags=all=-N -l' '-gcflags=a/...=-usdt={} -N -l' '-gcflags=a/b=-usdt={} -N -l'",
             plan.id(),
             plan.key_for("a/x").unwrap(),
             plan.key_for("a/b").unwrap(),

@@ -260,3 +260,80 @@ fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<RuleSet, String> {
+        RuleSet::parse("inject.toml", text, false)
+    }
+
+    #[test]
+    fn reads_all_fields_in_the_order_of_the_file() {
+        let set = parse(
+            "[[probe]]\nfunc = \"a/b.(*T).F\"\nexclude = [\"x*\"]\nname = \"f\"\nprovider = \"p\"\nform = \"copy\"\n\
+             args = { z = \"t.z\", a = \"len(t.a)\" }\n[probe.returns]\nn = 'r0'\n",
+        )
+        .unwrap();
+        let rule = &set.rules[0];
+        assert_eq!((rule.package.as_str(), rule.matcher.name.as_str()), ("a/b", "(*T).F"));
+        let argument = |name: &str, expr: &str| Argument { name: name.into(), expr: expr.into() };
+        assert_eq!(rule.matcher.args, Some(vec![argument("z", "t.z"), argument("a", "len(t.a)")]));
+        assert_eq!(rule.matcher.returns, Some(vec![argument("n", "r0")]));
+        assert_eq!(rule.matcher.exclude, ["x*"]);
+    }
+
+    #[test]
+    fn mistakes_point_into_the_file() {
+        for (text, place, message) in [
+            ("[[probe]]\nfunc = \"Handler\"\n", "inject.toml:2:8", "no function name"),
+            (
+                "[[probe]]\nfunc = \"a.F\"\nform = \"x\"\n",
+                "inject.toml:3:8",
+                "use `defer` or `copy`",
+            ),
+            ("[[probe]]\nfunc = \"a.F\"\nname = \"a-b\"\n", "inject.toml:3:8", "is not a name"),
+            (
+                "[[probe]]\nfunc = \"a.F\"\nargs = { 1x = \"a\" }\n",
+                "inject.toml:3:15",
+                "argument name",
+            ),
+            ("[[probe]]\nfunk = \"a.F\"\n", "inject.toml:2:1", "unknown field `funk`"),
+            ("[[probe]\n", "inject.toml:1:", ""),
+            ("", "inject.toml:1:1", "no rule in this file"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(place) && error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_an_expression_points_to_its_part() {
+        let set = parse("[[probe]]\nfunc = \"a.F\"\nargs = { x = \"len(b)\", y = \"\\u0061\" }\n")
+            .unwrap();
+        let shown = set.render_at(0, "args.x", (4, 1), "undefined: b", false);
+        assert!(shown.contains("inject.toml:3:19"), "{shown}");
+        // The whole value, because its spelling has escapes.
+        let shown = set.render_at(0, "args.y", (0, 1), "undefined: a", false);
+        assert!(shown.contains("inject.toml:3:28"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_rejected(text in "\\PC{0,60}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("[[probe]]\nfunc = \"{text}\"\nargs = {{ a = '{text}' }}\n"));
+        }
+
+        #[test]
+        fn any_position_of_a_mistake_is_shown(
+            expr in "[a-z(é]{1,10}", offset in 0usize..20, length in 0usize..20
+        ) {
+            let set = parse(&format!("[[probe]]\nfunc = 'a.F'\nargs = {{ x = '{expr}' }}\n")).unwrap();
+            let shown = set.render_at(0, "args.x", (offset, length), "wrong", false);
+            prop_assert!(shown.contains("inject.toml:3:"), "{}", shown);
+        }
+    }
+}
