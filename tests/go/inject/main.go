@@ -60,7 +60,7 @@ func run(count int, name string) {
 	var counter flow.Counter
 	counter.Add(5)
 	own, caller, function := flow.Line()
-	fmt.Println("lines", own, caller, function, counter.Value())
+	fmt.Fprintln(os.Stderr, "lines", own, caller, function, counter.Value())
 	cgo.Twice(4, "cgo")
 	asm.Ask("question")
 	spans.Handle(spans.With(context.Background()), "span")
@@ -72,7 +72,7 @@ func run(count int, name string) {
 	xxhash.New().Write([]byte("hash me"))
 	var document map[string]int
 	if err := yaml.Unmarshal([]byte("a: 1"), &document); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stderr, err)
 	}
 	strconv.ParseInt("77", 10, 64)
 	strings.NewReplacer("a", "b").Replace("banana")

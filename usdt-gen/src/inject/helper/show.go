@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/types"
 	"strconv"
+	"strings"
 )
 
 // prefix starts the names of all declarations that are added to a package.
@@ -95,10 +96,11 @@ func dynamicType() shown {
 
 // typeOf returns the type of what is shown of a value of type t.
 func (s shown) typeOf(t types.Type) string {
-	if s.suffix != "" {
-		return s.kind
+	// Tools read brackets in a type of the schema as those of a C array.
+	if name := spelling(t); s.suffix == "" && !strings.Contains(name, "[") {
+		return name
 	}
-	return spelling(t)
+	return s.kind
 }
 
 // describe returns what is shown of an expression.
