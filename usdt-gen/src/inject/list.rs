@@ -151,8 +151,13 @@ pub(crate) fn report(
             &response,
             color,
         ));
-        let Response { functions, skipped, names: found, .. } = response;
-        let matches = functions.iter().map(|f| f.rule).chain(skipped.iter().map(|s| s.rule));
+        let Response { functions, skipped, names: found, refused, .. } = response;
+        let mut matches: Vec<usize> =
+            functions.iter().map(|f| f.rule).chain(skipped.iter().map(|s| s.rule)).collect();
+        if !refused.is_empty() {
+            // The mistakes say so for rules that name the package.
+            matches.extend(rules.iter().filter(|(_, r)| plan.is_named(r)).map(|(id, _)| *id));
+        }
         for rule in matches {
             if let Some(flag) = matched.get_mut(rule) {
                 *flag = true;
@@ -275,7 +280,9 @@ impl Report {
         }
         let functions: usize = self.packages.iter().map(|p| p.functions.len()).sum();
         let packages = self.packages.iter().filter(|p| !p.functions.is_empty()).count();
-        let _ = writeln!(out, "{functions} functions in {packages} packages");
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let (f, p) = (plural(functions), plural(packages));
+        let _ = writeln!(out, "{functions} function{f} in {packages} package{p}");
         out
     }
 }

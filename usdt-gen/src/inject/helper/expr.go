@@ -55,6 +55,9 @@ func (e *expression) located(pos, end token.Pos, message string) *problem {
 	return p
 }
 
+// catch is the function that stops panics in expressions.
+const catch = prefix + "Catch"
+
 // A scope has the variables of a function that expressions use.
 type scope struct {
 	pkg *sourcePackage
@@ -98,7 +101,7 @@ func (s *scope) compile(e *expression) (value, *problem) {
 		v.code = variable
 	default:
 		params, args := s.parameters(e)
-		v.code = fmt.Sprintf("func(%s) (%s %s) { defer %sCatch(); %s = %s; return }(%s)", params, variable, how.alias, prefix, variable, converted, args)
+		v.code = fmt.Sprintf("func(%s) (%s %s) { defer %s(); %s = %s; return }(%s)", params, variable, how.alias, catch, variable, converted, args)
 	}
 	return v, nil
 }
