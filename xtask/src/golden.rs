@@ -11,8 +11,8 @@ use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
 
-/// Go modules with packages that `go generate` writes. Modules with dependencies are separate, so
-/// that the others have none.
+/// Go modules that are checked on all platforms, and in which `go generate` may write packages.
+/// Modules with dependencies are separate, so that the others have none.
 pub(crate) const MODULES: &[&str] = &[
     "go-stubs",
     "go-stubs/usdtotel",
@@ -20,6 +20,7 @@ pub(crate) const MODULES: &[&str] = &[
     LIBRARIES,
     "tests/go",
     "tests/go/unmodified",
+    "usdt-gen/src/inject/helper",
 ];
 
 /// The module with the packages for libraries of others.
