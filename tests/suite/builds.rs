@@ -164,7 +164,7 @@ fn every_go_command_accepts_the_wrapper() {
 }
 
 /// Writes a third-party wrapper, which logs the commands that it runs.
-fn logging_wrapper(folder: &Path) -> PathBuf {
+pub(crate) fn logging_wrapper(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join("count.sh");
     let log = folder.join("log").display().to_string();

@@ -12,6 +12,7 @@
 //!   so within `go build`.
 //! * [`verify`] reports which tracers accept the probes of a binary.
 //! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
+//! * `inject` adds probes to the functions of any package during its compilation.
 //! * `packages` holds the ready-made Go packages, and writes them for the module of a user.
 //! * `language_server` answers editors.
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
@@ -20,10 +21,12 @@
 // process.
 #![forbid(unsafe_code)]
 
+pub(crate) mod cache;
 pub mod cli;
 pub mod dlang;
 pub(crate) mod docgen;
 pub mod golang;
+pub(crate) mod inject;
 pub(crate) mod language_server;
 pub mod model;
 pub(crate) mod overlay;

@@ -11,8 +11,8 @@ use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
 
-/// Go modules with packages that `go generate` writes. Modules with dependencies are separate, so
-/// that the others have none.
+/// Go modules that are checked on all platforms, and in which `go generate` may write packages.
+/// Modules with dependencies are separate, so that the others have none.
 pub(crate) const MODULES: &[&str] = &[
     "go-stubs",
     "go-stubs/usdtotel",
@@ -21,6 +21,7 @@ pub(crate) const MODULES: &[&str] = &[
     "tests/go",
     LIBRARIES[1],
     "tests/go/unmodified",
+    "usdt-gen/src/inject/helper",
 ];
 
 /// The modules that depend on many libraries: the packages for them, and the program that uses these.

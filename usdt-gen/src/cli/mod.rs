@@ -8,6 +8,7 @@ mod fmt_cmd;
 mod generate_cmd;
 mod go_module;
 mod init_cmd;
+mod inject_cmd;
 mod interface_cmd;
 mod language_args;
 mod lsp_cmd;
@@ -106,6 +107,11 @@ enum Command {
     ///
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
     Overlay(overlay_cmd::OverlayArgs),
+    /// Inject probes into functions during the build, without changing source
+    ///
+    /// Prints flags for the go command. While GOFLAGS has them, every build puts an entry and a
+    /// return probe into the chosen functions, of your program and of its dependencies.
+    Inject(inject_cmd::InjectArgs),
     /// Print the completion script of a shell
     ///
     /// To install it for bash, run as root:
@@ -115,12 +121,15 @@ enum Command {
         /// Shell to print the script for
         shell: Shell,
     },
-    /// Run a tool of the go command and seal what the linker writes
+    /// Run a tool of the go command, seal what the linker writes, and inject probes
     ///
     /// Use it in the build:
     ///
     /// go build -toolexec='usdt-gen toolexec'
     Toolexec {
+        /// Plan of the probes to inject, as `usdt-gen inject` prints it
+        #[arg(long, value_name = "PLAN")]
+        inject: Option<String>,
         /// Tool that the go command runs
         tool: PathBuf,
         /// Arguments of the tool
@@ -159,8 +168,9 @@ pub fn main() -> i32 {
             let script = cli_common::completions(&mut command(), shell);
             output::print(&String::from_utf8_lossy(&script)).map(|()| OK)
         }
-        Some(Command::Toolexec { tool, args }) => {
-            toolexec::run(&tool, &args).map_err(CommandError::refused)
+        Some(Command::Inject(args)) => inject_cmd::run(&args, color),
+        Some(Command::Toolexec { inject, tool, args }) => {
+            toolexec::run(&tool, &args, inject.as_deref()).map_err(CommandError::refused)
         }
     };
     result.unwrap_or_else(|CommandError { exit_code, message }| {

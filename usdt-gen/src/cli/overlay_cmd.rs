@@ -2,6 +2,7 @@
 
 use super::command_error::CommandError;
 use super::output::print;
+use crate::cache;
 use crate::overlay::{self, Overlay, OverlayError};
 use clap::Args;
 use cli_common::{OK, warn};
@@ -111,20 +112,13 @@ fn query_toolchain(go: &Path) -> Result<Toolchain, CommandError> {
 /// Returns the default output directory. It is unique to the toolchain, the version of usdt-gen and
 /// the providers.
 fn cache_directory(version: &str, providers: &[String]) -> Result<PathBuf, CommandError> {
-    let cache = absolute_path_in("XDG_CACHE_HOME")
-        .or_else(|| Some(absolute_path_in("HOME")?.join(".cache")))
-        .ok_or_else(|| {
-            CommandError::bad_input(
-                "neither XDG_CACHE_HOME nor HOME is set; pass a directory with --output",
-            )
-        })?;
+    let cache = cache::directory().ok_or_else(|| {
+        CommandError::bad_input(
+            "neither XDG_CACHE_HOME nor HOME is set; pass a directory with --output",
+        )
+    })?;
     let name = format!("{version}-{}-{}", env!("CARGO_PKG_VERSION"), providers.join("-"));
     // The version of a development toolchain has spaces and colons.
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c), "_");
-    Ok(cache.join("usdt-gen").join(name))
-}
-
-/// Returns the value of an environment variable if it is an absolute path.
-fn absolute_path_in(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    Ok(cache.join(name))
 }

@@ -25,12 +25,15 @@ pub(super) fn with_probes(model: &Model, unit: &Unit<'_>) -> String {
     let cstring = unit.uses(|ty| ty == Type::CString);
     let has_layout_checks = !unit.types.layout_checks.is_empty();
     let pointers = unit.uses(|ty| ty == Type::Pointer);
+    let floats = unit.uses(|ty| matches!(ty, Type::Float { .. }));
+    let durations = unit.uses(|ty| ty == Type::Duration);
+    let injected = unit.package.injected;
     write_imports(
         &mut out,
         &[
-            ("math", unit.uses(|ty| matches!(ty, Type::Float { .. }))),
-            ("time", unit.uses(|ty| ty == Type::Duration)),
-            ("unsafe", touch || cstring || pointers || has_layout_checks),
+            ("math", floats && !injected),
+            ("time", durations && !injected),
+            ("unsafe", touch || cstring || pointers || has_layout_checks || floats && injected),
         ],
     );
     let helpers = Helpers { suffix: &unit.helper_suffix };
@@ -51,7 +54,7 @@ pub(super) fn with_probes(model: &Model, unit: &Unit<'_>) -> String {
         helpers.write_bool(&mut out);
     }
     if unit.uses(|ty| ty == Type::Error) {
-        helpers.write_error_message(&mut out);
+        helpers.write_error_message(&mut out, injected);
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
@@ -143,6 +146,8 @@ pub(super) fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
         Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
         Type::Struct { index } => format!("*{}", unit.type_names.structure(index)),
+        // Injected files import no `time`.
+        Type::Duration if unit.package.injected => "int64".into(),
         _ => built_in_go_type(ty).unwrap_or_default(),
     }
 }
@@ -306,6 +311,9 @@ fn write_fire_function(
             Type::Int { signed: false, size } => words.push(convert("uint64", name, size == 8)),
             Type::GoInt { signed: true } | Type::Duration => words.push(format!("int64({name})")),
             Type::GoInt { signed: false } | Type::Uintptr => words.push(format!("uint64({name})")),
+            Type::Float { size } if unit.package.injected => {
+                words.push(format!("uint64(*(*uint{})(unsafe.Pointer(&{name})))", size * 8));
+            }
             Type::Float { size: 4 } => words.push(format!("uint64(math.Float32bits({name}))")),
             Type::Float { .. } => words.push(format!("math.Float64bits({name})")),
             Type::Bool => words.push(format!("{}({name})", helpers.name("Bool"))),
@@ -442,12 +450,18 @@ impl Helpers<'_> {
         );
     }
 
-    fn write_error_message(&self, out: &mut String) {
+    /// `guarded` is true if a panic in the method must not reach the program.
+    fn write_error_message(&self, out: &mut String, guarded: bool) {
+        let (result, guard) = if guarded {
+            ("(message string)", "\tdefer func() { recover() }()\n")
+        } else {
+            ("string", "")
+        };
         let _ = write!(
             out,
             "// {name} returns the message of err, or an empty string if err is nil.\n\
-             func {name}(err error) string {{\n\
-             \tif err == nil {{\n\t\treturn \"\"\n\t}}\n\treturn err.Error()\n}}\n\n",
+             func {name}(err error) {result} {{\n\
+             \tif err == nil {{\n\t\treturn \"\"\n\t}}\n{guard}\treturn err.Error()\n}}\n\n",
             name = self.name("ErrorMessage")
         );
     }

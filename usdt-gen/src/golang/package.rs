@@ -49,11 +49,16 @@ pub struct Package<'a> {
     /// Whether each probe with arguments also gets a function `NAMEFunc`, which takes a function
     /// that computes them.
     pub lazy_args: bool,
+    /// True for files that join a package of somebody else during its compilation. They import
+    /// nothing but `unsafe`, because the go command provides only what the package itself imports,
+    /// and a panic in an error's `Error` method does not reach the program. Go names have the
+    /// probe's name as it is, so that the code that calls them needs no other information.
+    pub injected: bool,
 }
 
 impl<'a> Package<'a> {
     /// Returns a package with this name and default settings: no prefix, not the runtime, a
-    /// semaphore for each probe, and no `NAMEFunc` functions.
+    /// semaphore for each probe, no `NAMEFunc` functions, and not injected.
     pub fn named(name: &'a str) -> Package<'a> {
         Package { name, ..Package::default() }
     }
@@ -169,7 +174,11 @@ pub(super) fn probes<'a>(
     for provider in model.providers.values() {
         let mut provider_names: HashSet<String> = HashSet::new();
         for probe in provider.probes.values() {
-            let stem = assign_stem(provider, probe, &taken, &provider_names);
+            let stem = if package.injected {
+                probe.name.clone()
+            } else {
+                assign_stem(provider, probe, &taken, &provider_names)
+            };
             for name in function_names(&stem) {
                 provider_names.insert(name.clone());
                 taken.insert(name);

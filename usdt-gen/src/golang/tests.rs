@@ -32,6 +32,27 @@ fn annotated_arguments_have_the_annotated_go_types() {
     }
 }
 
+/// The go command has prepared only the imports of the package that the files join.
+#[test]
+fn injected_files_import_nothing_but_unsafe() {
+    let model = model(
+        "provider app {\n\t/** @go t time.Duration */\n\tprobe T_f__entry(double d, float f, int64_t t, error e);\n};\n",
+    );
+    let package = Package { prefix: "inj", injected: true, ..Package::named("app") };
+    let files = generate(&model, "x.d", package).unwrap();
+    let main = &files[0].text;
+    for line in [
+        "\nimport \"unsafe\"\n",
+        "func injT_f__entry(d float64, f float32, t int64, e error) {",
+        "*(*uint64)(unsafe.Pointer(&d))",
+        "*(*uint32)(unsafe.Pointer(&f))",
+        "defer func() { recover() }()",
+    ] {
+        assert!(main.contains(line), "{line}: {main}");
+    }
+    assert!(!main.contains("\"math\"") && !main.contains("\"time\""), "{main}");
+}
+
 #[test]
 fn generates_functions_for_lazy_arguments_only_on_request() {
     let model = model("provider a { probe hit(int n); probe tick(); };");

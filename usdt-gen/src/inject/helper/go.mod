@@ -1,0 +1,3 @@
+module usdt.local/inject
+
+go 1.21
