@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use stapsdt::source::Source;
 use std::ops::Range;
 use std::sync::LazyLock;
-use usdt_fuzz::elf_mutation::{LimitedBytes, mutate, reads_of};
+use usdt_fuzz::elf_mutation::{LimitedBytes, OPERATION, mutate, reads_of};
 use usdt_fuzz::with_memory_limit;
 
 /// A Go binary, and what is read of it.
@@ -33,6 +33,9 @@ static VALID: LazyLock<Vec<Valid>> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
+    if data.len() < OPERATION {
+        return;
+    }
     let valid = &VALID[usize::from(kind >> 7) % VALID.len()];
     let mut file = valid.bytes.clone();
     mutate(&mut file, &valid.reads, data);

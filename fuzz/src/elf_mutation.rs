@@ -77,7 +77,7 @@ pub fn reads_of(file: &[u8], parse: impl FnOnce(RecordedBytes<'_>)) -> Vec<Range
 }
 
 /// The size in bytes of an operation of [`mutate`].
-const OPERATION: usize = 8;
+pub const OPERATION: usize = 8;
 /// The largest number of bytes that a table gets.
 const MAX_TABLE: usize = 4 << 20;
 

@@ -127,7 +127,7 @@ async fn respond(
     match context.scraper.scrape(format, slot).await {
         Some(answer) => {
             let mut response = Response::new(Full::new(answer.page));
-            let content_type = HeaderValue::from_static(format.content_type());
+            let content_type = HeaderValue::from_static(answer.format.content_type());
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
             if let Some(age) = answer.age {
                 response.headers_mut().insert(header::AGE, age.as_secs().into());

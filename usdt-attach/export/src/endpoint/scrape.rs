@@ -36,13 +36,18 @@ pub(crate) type Responder = oneshot::Sender<Arc<Vec<Family>>>;
 /// Requests the metrics from the exporter's loop.
 pub(crate) type Request = Box<dyn Fn(Responder) + Send>;
 
-/// The last metrics that the loop has collected.
+/// The last metrics that the loop has collected, as a page of text: it takes less memory than the
+/// metrics, and clients that prefer another format accept it.
 #[derive(Default)]
-pub(crate) struct Snapshot(Mutex<Option<(Instant, Arc<Vec<Family>>)>>);
+pub(crate) struct Snapshot(Mutex<Option<(Instant, Bytes)>>);
 
 impl Snapshot {
-    pub(crate) fn publish(&self, families: Arc<Vec<Family>>) {
-        *lock(&self.0) = Some((Instant::now(), families));
+    pub(crate) fn publish(&self, families: &[Family]) {
+        self.set(Format::Text.render(families).into());
+    }
+
+    fn set(&self, page: Bytes) {
+        *lock(&self.0) = Some((Instant::now(), page));
     }
 
     /// The time since the metrics were collected; `None` if they never were.
@@ -50,8 +55,8 @@ impl Snapshot {
         lock(&self.0).as_ref().map(|(collected, _)| collected.elapsed())
     }
 
-    fn get(&self) -> Option<(Duration, Arc<Vec<Family>>)> {
-        lock(&self.0).as_ref().map(|(collected, all)| (collected.elapsed(), Arc::clone(all)))
+    fn get(&self) -> Option<(Duration, Bytes)> {
+        lock(&self.0).as_ref().map(|(collected, page)| (collected.elapsed(), page.clone()))
     }
 }
 
@@ -91,7 +96,8 @@ struct Page {
     rendered: Instant,
     /// The age of the snapshot; `None` if the loop has answered.
     age: Option<Duration>,
-    body: Vec<u8>,
+    format: Format,
+    body: Bytes,
     readers: Mutex<Vec<Weak<Slot>>>,
 }
 
@@ -115,6 +121,7 @@ impl AsRef<[u8]> for Lease {
 /// The answer to a scrape.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
+    pub(crate) format: Format,
     pub(crate) page: Bytes,
     /// The age of the snapshot that the page shows; `None` if it shows all hits up to now.
     pub(crate) age: Option<Duration>,
@@ -149,7 +156,7 @@ impl Scraper {
         self.0.try_send(Waiter { format, page: sender }).ok()?;
         let page = timeout(SCRAPE_TIMEOUT, page).await.ok()?.ok()?;
         lock(&page.readers).push(Arc::downgrade(slot));
-        Some(Answer { age: page.age, page: Bytes::from_owner(Lease(page)) })
+        Some(Answer { format: page.format, age: page.age, page: Bytes::from_owner(Lease(page)) })
     }
 }
 
@@ -175,16 +182,14 @@ impl Collector {
             }
             let (responder, families) = oneshot::channel();
             (self.request)(responder);
-            let (age, families) = match timeout(COLLECT_TIMEOUT, families).await {
-                Ok(Ok(families)) => (None, families),
+            let families = match timeout(COLLECT_TIMEOUT, families).await {
+                Ok(Ok(families)) => families,
                 Ok(Err(_)) => return,
                 // The loop ignores the request later, because its receiver is dropped.
-                Err(_) => match self.snapshot.get() {
-                    Some((age, families)) if self.heartbeat.silence() < MAX_SILENCE => {
-                        (Some(age), families)
-                    }
-                    _ => continue,
-                },
+                Err(_) => {
+                    self.answer_from_snapshot(waiters);
+                    continue;
+                }
             };
             waiters.retain(|waiter| !waiter.page.is_closed());
             page_size = 0;
@@ -193,24 +198,40 @@ impl Collector {
                 if readers.peek().is_none() {
                     continue;
                 }
-                let body = format.render(&families);
+                let body = Bytes::from(format.render(&families));
                 page_size += body.len();
-                let page = Arc::new(Page {
-                    rendered: Instant::now(),
-                    age,
-                    body,
-                    readers: Mutex::default(),
-                });
-                self.pages.push(Arc::downgrade(&page));
-                for waiter in readers {
-                    // Fails if the client has disconnected.
-                    let _ = waiter.page.send(Arc::clone(&page));
+                if format == Format::Text {
+                    self.snapshot.set(body.clone());
                 }
+                self.send(readers, format, body, None);
             }
             drop(families);
-            if age.is_none() {
-                sleep(start.elapsed().min(MAX_PAUSE)).await;
-            }
+            sleep(start.elapsed().min(MAX_PAUSE)).await;
+        }
+    }
+
+    /// Answers with the last snapshot, unless there is none or the loop hangs.
+    fn answer_from_snapshot(&mut self, waiters: Vec<Waiter>) {
+        if let Some((age, body)) = self.snapshot.get()
+            && self.heartbeat.silence() < MAX_SILENCE
+        {
+            self.send(waiters, Format::Text, body, Some(age));
+        }
+    }
+
+    fn send(
+        &mut self,
+        waiters: impl IntoIterator<Item = Waiter>,
+        format: Format,
+        body: Bytes,
+        age: Option<Duration>,
+    ) {
+        let readers = Mutex::default();
+        let page = Arc::new(Page { rendered: Instant::now(), age, format, body, readers });
+        self.pages.push(Arc::downgrade(&page));
+        for waiter in waiters {
+            // Fails if the client has disconnected.
+            let _ = waiter.page.send(Arc::clone(&page));
         }
     }
 
@@ -336,7 +357,7 @@ mod tests {
             tokio::spawn(task);
             assert_eq!(scraper.scrape(Format::Text, &slot()).await, None, "no snapshot yet");
             assert!(received.recv().unwrap().is_closed());
-            snapshot.publish(families("old"));
+            snapshot.publish(&families("old"));
             let old = scraper.scrape(Format::Text, &slot()).await.unwrap();
             assert!(old.age.is_some() && old.page.ends_with(b"a{l=\"old\"} 1\n"), "{old:?}");
             assert!(received.recv().unwrap().is_closed());
@@ -360,7 +381,7 @@ mod tests {
     fn scrapes_fail_when_the_loop_hangs() {
         let requests = Mutex::new(Vec::new());
         let snapshot = Arc::<Snapshot>::default();
-        snapshot.publish(families("old"));
+        snapshot.publish(&families("old"));
         let heartbeat = Arc::new(Heartbeat::silent_since(MAX_SILENCE));
         run(async {
             let request: Request = Box::new(move |responder| lock(&requests).push(responder));

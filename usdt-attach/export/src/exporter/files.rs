@@ -93,9 +93,11 @@ impl Exporter<'_> {
     fn detach_stale_files(&mut self) -> Result<()> {
         let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         known.extend(self.settings.found.iter().map(|f| f.object.id));
-        self.publish_snapshot()?;
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
         let Some(live) = self.follower.live_objects(&known)? else { return Ok(()) };
+        if self.jobs.iter().flat_map(Job::objects).any(|id| !live.contains(&id)) {
+            self.publish_snapshot()?;
+        }
         let mut has_more = true;
         while has_more && !self.requests.is_stopping() {
             self.stay_responsive()?;

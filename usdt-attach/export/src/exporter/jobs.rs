@@ -29,7 +29,15 @@ impl Exporter<'_> {
             let found = std::mem::take(&mut self.settings.found);
             let started = self.start_job(entry, &scope, &found);
             self.settings.found = found;
-            jobs.push(started?);
+            match started {
+                Ok(job) => jobs.push(job),
+                Err(error) => {
+                    while Job::stop_some(&mut jobs) {
+                        self.stay_responsive()?;
+                    }
+                    return Err(error);
+                }
+            }
         }
         let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
         let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);

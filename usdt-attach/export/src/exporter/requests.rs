@@ -114,7 +114,6 @@ impl Exporter<'_> {
             return Ok(());
         }
         let families = Arc::new(self.families()?);
-        self.snapshot.publish(Arc::clone(&families));
         for responder in scrapes {
             // Fails if the endpoint has been closed.
             let _ = responder.send(Arc::clone(&families));
@@ -128,7 +127,7 @@ impl Exporter<'_> {
             && self.snapshot.age().is_none_or(|age| age > MAX_SNAPSHOT_AGE)
         {
             let families = self.families()?;
-            self.snapshot.publish(Arc::new(families));
+            self.snapshot.publish(&families);
         }
         Ok(())
     }
