@@ -47,7 +47,7 @@ const TASKS: &[Task] = &[
     (
         "bench",
         "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
-         packages agent], or compare; --against REV [off on attacher generator]",
+         packages agent]; or compare two revisions; --against REV [PART...]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
