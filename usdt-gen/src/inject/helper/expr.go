@@ -69,6 +69,8 @@ type scope struct {
 	// the function's body.
 	typeText map[types.Object]string
 	function types.Object
+	// declared are the names that hide others in the function's body.
+	declared map[string]bool
 }
 
 // compile returns the value of a checked expression.
@@ -78,8 +80,7 @@ func (s *scope) compile(e *expression) (value, *problem) {
 		return value{}, e.located(e.ast.Pos(), e.ast.End(), "the type of this expression is not known")
 	}
 	how := show(typ.Type)
-	if how.reason != "" {
-		reason := how.reason
+	if reason := how.hiddenBy(s.declared); reason != "" {
 		if strings.Contains(reason, "%[1]s") {
 			reason = fmt.Sprintf(reason, e.Expr)
 		}
@@ -174,6 +175,10 @@ func (s *scope) guards(e *expression) (conditions []string, ok bool) {
 				return false
 			}
 			if _, pointer := selection.Recv().Underlying().(*types.Pointer); pointer {
+				if s.declared["nil"] {
+					ok = false
+					return false
+				}
 				condition := s.text(e, n.X) + " != nil"
 				if !seen[condition] {
 					seen[condition] = true

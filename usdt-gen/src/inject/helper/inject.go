@@ -164,12 +164,7 @@ func prepareBodies(pkg *sourcePackage, candidates []candidate, res *response) {
 func (c *candidate) checkedBody() *ast.BlockStmt {
 	body := &ast.BlockStmt{Lbrace: c.body.Lbrace, Rbrace: c.body.Rbrace}
 	c.aliases = map[int]*ast.Ident{}
-	taken := map[string]bool{}
-	for _, list := range []*ast.FieldList{c.decl.Recv, c.decl.Type.TypeParams, c.decl.Type.Params, c.decl.Type.Results} {
-		for _, id := range fieldNames(list) {
-			taken[id.Name] = true
-		}
-	}
+	taken := declaredNames(c.decl)
 	for k, r := range results(c.decl) {
 		name := resultLabel(k, r)
 		if r.name != "" || taken[name] {

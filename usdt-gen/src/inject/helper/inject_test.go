@@ -153,6 +153,7 @@ func TestRewritesEveryKindOfSignature(t *testing.T) {
 			"func f(string, int bool) (len error)" + body + "return }",
 			"type t struct{}\nfunc (t) f(a int) int" + body + "return a }",
 			"type t struct{}\nfunc (_ *t) f(a int) func(int) (int, error)" + body + "return nil }",
+			"func f(len int, list []int, m map[string]int) []int" + body + "return list }",
 			"func f() interface{ m() }" + body + "return nil }",
 			"func f[T any](a T, n int) (T, int)" + body + "return a, n }",
 			"type t[T any] struct{}\nfunc (s *t[T]) f(a T, n int) (T, int)" + body + "return a, n }",
@@ -191,6 +192,22 @@ func F(a *r, s fmt.Stringer, n int) (*r, error) { fmt.Println(); return nil, nil
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}
+	}
+}
+
+func TestAParameterMayHideAPredeclaredName(t *testing.T) {
+	source := header + "type r struct { n int; list []int }\nfunc F(len, nil int, a *r, b []int) { fmt.Println() }\n"
+	res, _ := injected(t, source, rule{Name: "F"})
+	if got := names(res.Functions[0].Entry); got != "len int, nil int" {
+		t.Errorf("entry shows %s", got)
+	}
+	_, text := injected(t, source, rule{Name: "F", Args: expressions("n", "a.n")})
+	if !strings.Contains(text, "usdtInjectV_n = usdtInjectInt((a.n)); return }(a)") {
+		t.Error("the expression is not under a recover:\n" + text)
+	}
+	res, _ = injected(t, source, rule{Name: "F", Args: expressions("n", "a.list")})
+	if len(res.Problems) != 1 || !strings.Contains(res.Problems[0].Message, "`len`") {
+		t.Errorf("problems: %+v", res.Problems)
 	}
 }
 

@@ -39,6 +39,39 @@ type rewrittenFunction struct {
 	function
 	// resultEdits give names to results. They are empty if no result is used.
 	resultEdits []edit
+	// declared are the names of the function's receiver, parameters and results.
+	declared map[string]bool
+}
+
+// declaredNames returns the names of a function's receiver, parameters and results. They hide the
+// same names of packages, types and functions in the function's body.
+func declaredNames(decl *ast.FuncDecl) map[string]bool {
+	names := map[string]bool{}
+	for _, list := range []*ast.FieldList{decl.Recv, decl.Type.TypeParams, decl.Type.Params, decl.Type.Results} {
+		for _, id := range fieldNames(list) {
+			names[id.Name] = true
+		}
+	}
+	return names
+}
+
+// isTypeParameter reports whether a name is that of a type parameter, which types can refer to.
+func isTypeParameter(decl *ast.FuncDecl, name string) bool {
+	for _, id := range fieldNames(decl.Type.TypeParams) {
+		if id.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// hiddenBy returns the reason why a value cannot be shown in a function that declares these names.
+// It is empty if the value can be shown.
+func (s shown) hiddenBy(declared map[string]bool) string {
+	if s.suffix == "_len" && declared["len"] {
+		return "the function declares a `len` of its own"
+	}
+	return s.reason
 }
 
 // function decides what the probes of a function show.
@@ -48,7 +81,7 @@ func (w *rewriter) function(c *candidate, res *response) *rewrittenFunction {
 		Rule: c.rule.ID, Name: c.name, File: position.Filename, Line: position.Line,
 		Provider: c.rule.Provider, Probe: c.rule.Probe,
 		Entry: []value{}, Return: []value{}, Hidden: []hidden{}, Notes: []string{},
-	}}
+	}, declared: declaredNames(c.decl)}
 	if f.Provider == "" {
 		f.Provider = ascii(w.pkg.files[0].ast.Name.Name)
 	}
@@ -186,8 +219,7 @@ func (w *rewriter) showResults(c *candidate, f *rewrittenFunction) bool {
 
 func (w *rewriter) showVariable(f *rewrittenFunction, list *[]value, label, variable string, t types.Type, room int) {
 	how := show(t)
-	if how.reason != "" {
-		reason := how.reason
+	if reason := how.hiddenBy(f.declared); reason != "" {
 		if strings.Contains(reason, "%[1]s") {
 			reason = fmt.Sprintf(reason, label)
 		}
@@ -207,14 +239,11 @@ func resultVariable(k int, r result) string {
 
 // scope returns what expressions in a function refer to.
 func (w *rewriter) scope(c *candidate) *scope {
-	s := &scope{w.pkg, map[types.Object]string{}, map[types.Object]bool{}, map[types.Object]string{}, w.pkg.info.Defs[c.decl.Name]}
-	names := map[string]bool{}
-	lists := []*ast.FieldList{c.decl.Recv, c.decl.Type.Params, c.decl.Type.Results}
-	for _, list := range lists {
-		for _, id := range fieldNames(list) {
-			names[id.Name] = true
-		}
+	s := &scope{
+		pkg: w.pkg, renamed: map[types.Object]string{}, results: map[types.Object]bool{}, typeText: map[types.Object]string{},
+		function: w.pkg.info.Defs[c.decl.Name], declared: declaredNames(c.decl),
 	}
+	lists := []*ast.FieldList{c.decl.Recv, c.decl.Type.Params, c.decl.Type.Results}
 	setType := func(object types.Object, typ ast.Expr) {
 		text := ""
 		if variadic, ok := typ.(*ast.Ellipsis); ok {
@@ -224,7 +253,7 @@ func (w *rewriter) scope(c *candidate) *scope {
 		isHidden := false
 		ast.Inspect(typ, func(n ast.Node) bool {
 			id, ok := n.(*ast.Ident)
-			isHidden = isHidden || ok && names[id.Name]
+			isHidden = isHidden || ok && s.declared[id.Name] && !isTypeParameter(c.decl, id.Name)
 			return true
 		})
 		if object != nil && !isHidden {
