@@ -2,7 +2,7 @@
 //!
 //! * [`GoBinary`]: the Go release, struct offsets and enum labels, from tables or DWARF.
 //! * [`pclntab`]: functions and lines, from the table that stripped files have, too.
-//! * [`dwarf`]: signatures of functions, types and inlined calls, from DWARF.
+//! * [`dwarf`]: signatures of functions, and types, from DWARF.
 //! * [`signature`], [`go_type`]: what a signature is, and where parameters and results are.
 //! * [`value_path`]: paths from a parameter to a value, such as `r.URL.Path`.
 //! * [`dynamic_type`]: names of the types in interfaces.
@@ -27,6 +27,7 @@ pub mod go_type;
 mod goid;
 mod name_scan;
 pub mod pclntab;
+mod register_abi;
 pub mod runtime_layout;
 #[cfg(test)]
 mod sample;
@@ -37,3 +38,4 @@ pub mod value_path;
 
 pub use binary::GoBinary;
 pub use goid::{G_REGISTER_AMD64, G_REGISTER_ARM64};
+pub use register_abi::integer_registers;

@@ -1,18 +1,31 @@
-//! DWARF of Go binaries: functions with their parameters, types, inlined calls and field offsets.
+//! DWARF of Go binaries: functions with their parameters, types and field offsets.
 //!
 //! [`DebugInfo`] reads the debug information of one file, and reads only what it is asked for: of
 //! a compressed section, it inflates the part up to what is needed.
 
+mod abbreviations;
+mod convention;
+mod entry;
 mod field_offsets;
+mod functions;
+mod locations;
+mod section;
+mod types;
+mod units;
 
 use crate::binary::GoBinary;
 use crate::go_type::{GoType, TypeRef};
-use crate::signature::Signature;
+use crate::register_abi::TypeSource;
+use crate::signature::{Placement, Signature};
+use convention::Convention;
 pub(crate) use field_offsets::field_offsets;
+use functions::Functions;
+use locations::Lists;
+use stapsdt::elf::View;
 use stapsdt::source::Source;
-use std::marker::PhantomData;
-use std::ops::Range;
 use std::sync::Arc;
+use types::{TypeReader, Types};
+use units::Entries;
 
 /// A reason why debug information cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +44,12 @@ pub enum DebugInfoError {
         /// The build ID of the separate file.
         found: String,
     },
+    /// A separate file is not an ELF file.
+    #[error("the file with the debug information is not an ELF file")]
+    NotElf,
+    /// The binary is neither for amd64 nor for arm64.
+    #[error("the binary is neither for amd64 nor for arm64")]
+    UnsupportedArchitecture,
     /// Debug information describes no function at this address.
     #[error("the debug information describes no function at {0:#x}")]
     NoFunction(u64),
@@ -45,24 +64,14 @@ pub enum DebugInfoError {
     UnsupportedCompression,
 }
 
-/// A call that the compiler replaced with the code of the called function. No probe at the
-/// function's entry sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InlinedCall {
-    /// The function that contains the call, after inlining.
-    pub caller: String,
-    /// The path of the file with the call; `None` if it is unknown.
-    pub file: Option<String>,
-    /// The line of the call.
-    pub line: u64,
-    /// The link-time addresses of the inlined code: one range or more.
-    pub ranges: Vec<Range<u64>>,
-}
-
 /// The debug information of a Go binary.
 #[derive(Debug)]
 pub struct DebugInfo<'a, S: Source<'a> = &'a [u8]> {
-    lifetime: PhantomData<(&'a [u8], S)>,
+    entries: Entries<'a, S>,
+    lists: Lists<'a, S>,
+    functions: Functions,
+    types: Types,
+    convention: Convention<'a, S>,
 }
 
 impl<'a, S: Source<'a>> DebugInfo<'a, S> {
@@ -72,8 +81,8 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     ///
     /// Returns [`DebugInfoError::Missing`] if the binary has none, and an error if its headers are
     /// damaged.
-    pub fn read(_go: &GoBinary<'a, S>) -> Result<DebugInfo<'a, S>, DebugInfoError> {
-        Err(DebugInfoError::Missing)
+    pub fn read(go: &GoBinary<'a, S>) -> Result<DebugInfo<'a, S>, DebugInfoError> {
+        DebugInfo::read_from(go, &go.view)
     }
 
     /// Opens the debug information of a binary in a separate file, as `objcopy --only-keep-debug`
@@ -81,13 +90,34 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     ///
     /// # Errors
     ///
-    /// As [`DebugInfo::read`], and [`DebugInfoError::OtherBuildId`] if both files have build IDs
-    /// that differ.
+    /// As [`DebugInfo::read`], [`DebugInfoError::OtherBuildId`] if both files have build IDs that
+    /// differ, and [`DebugInfoError::NotElf`] if the file is not an ELF file.
     pub fn read_separate(
-        _go: &GoBinary<'a, S>,
-        _file: S,
+        go: &GoBinary<'a, S>,
+        file: S,
     ) -> Result<DebugInfo<'a, S>, DebugInfoError> {
-        Err(DebugInfoError::Missing)
+        let view = View::read(file).map_err(|_| DebugInfoError::NotElf)?;
+        for (expected, found) in build_ids(&go.view).into_iter().zip(build_ids(&view)) {
+            if let Some((expected, found)) = expected.zip(found)
+                && expected != found
+            {
+                return Err(DebugInfoError::OtherBuildId { expected, found });
+            }
+        }
+        DebugInfo::read_from(go, &view)
+    }
+
+    fn read_from(
+        go: &GoBinary<'a, S>,
+        view: &View<'a, S>,
+    ) -> Result<DebugInfo<'a, S>, DebugInfoError> {
+        Ok(DebugInfo {
+            entries: Entries::read(view)?,
+            lists: Lists::read(view)?,
+            functions: Functions::default(),
+            types: Types::default(),
+            convention: Convention::of(go).ok_or(DebugInfoError::UnsupportedArchitecture)?,
+        })
     }
 
     /// Returns the signature of the function whose first instruction is at a link-time address.
@@ -97,7 +127,9 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// Returns [`DebugInfoError::NoFunction`] if there is none, such as for functions in assembly,
     /// and an error if the debug information is damaged.
     pub fn signature(&mut self, entry: u64) -> Result<Signature, DebugInfoError> {
-        Err(DebugInfoError::NoFunction(entry))
+        let DebugInfo { entries, lists, functions, types, convention } = self;
+        let function = functions.read(entry, entries, lists)?;
+        convention.signature(function, types, entries, lists)
     }
 
     /// Returns a type.
@@ -105,21 +137,36 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// # Errors
     ///
     /// Returns an error if the debug information is damaged.
-    pub fn go_type(&mut self, _ty: TypeRef) -> Result<Arc<GoType>, DebugInfoError> {
-        Err(DebugInfoError::Missing)
+    pub fn go_type(&mut self, ty: TypeRef) -> Result<Arc<GoType>, DebugInfoError> {
+        TypeReader { types: &mut self.types, entries: &mut self.entries }.go_type(ty)
     }
 
-    /// Returns the calls of a function that were inlined, at most `max` of them. It reads the debug
-    /// information of the whole program, which takes some time.
+    /// Returns where the location lists say that the parameters and results of a function are at a
+    /// link-time address, by name. Places in memory are relative to the stack pointer at the
+    /// function's entry.
+    ///
+    /// They are less reliable than [`Signature`]: see the [module](crate::signature).
     ///
     /// # Errors
     ///
-    /// Returns an error if the debug information is damaged.
-    pub fn inlined_calls(
+    /// As [`DebugInfo::signature`].
+    pub fn located_at(
         &mut self,
-        _function: &str,
-        _max: usize,
-    ) -> Result<Vec<InlinedCall>, DebugInfoError> {
-        Err(DebugInfoError::Missing)
+        entry: u64,
+        address: u64,
+    ) -> Result<Vec<(String, Placement)>, DebugInfoError> {
+        let DebugInfo { entries, lists, functions, types, convention } = self;
+        let function = functions.read(entry, entries, lists)?;
+        convention.located_at(&function, address, types, entries, lists)
     }
+}
+
+/// Returns the build IDs of a file in hexadecimal digits: GNU's and Go's.
+fn build_ids<'a, S: Source<'a>>(view: &View<'a, S>) -> [Option<String>; 2] {
+    /// The size limit in bytes of Go's note.
+    const MAX_NOTE: u64 = 4096;
+    let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let go = view.section(".note.go.buildid").filter(|section| section.size <= MAX_NOTE);
+    let go = go.and_then(|section| view.section_data(section));
+    [view.build_id().map(digits), go.map(digits)]
 }

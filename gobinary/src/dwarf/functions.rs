@@ -1,0 +1,129 @@
+//! Functions of DWARF: where their entries are, and what parameters they have.
+
+use super::DebugInfoError;
+use super::entry::{End, Entry, LocationAttribute};
+use super::locations::Lists;
+use super::units::{Entries, Unit};
+use stapsdt::source::Source;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// The number of functions that are remembered.
+const MAX_FUNCTIONS: usize = 1 << 20;
+
+/// Finds functions by address.
+#[derive(Debug, Default)]
+pub(super) struct Functions {
+    /// The entries of the functions of a unit, by the offset of the unit.
+    scanned: HashMap<u64, HashMap<u64, u64>>,
+    count: usize,
+}
+
+/// A function, as its entry and those below it describe it.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) range: Range<u64>,
+    pub(super) unit: Unit,
+    pub(super) variables: Vec<FunctionVariable>,
+}
+
+/// A parameter or a result.
+#[derive(Debug)]
+pub(super) struct FunctionVariable {
+    pub(super) name: String,
+    /// The offset of its type.
+    pub(super) ty: u64,
+    pub(super) is_result: bool,
+    pub(super) location: Option<LocationAttribute>,
+}
+
+impl Functions {
+    /// Returns the offset of the entry of the function at an address, and its unit.
+    fn find<'a, S: Source<'a>>(
+        &mut self,
+        address: u64,
+        entries: &mut Entries<'a, S>,
+        lists: &mut Lists<'a, S>,
+    ) -> Result<(Unit, u64), DebugInfoError> {
+        let units = entries.units()?;
+        let starts_before =
+            |unit: &&Unit| unit.is_go && unit.low_pc.is_some_and(|pc| pc <= address);
+        // Most units have their code in one piece.
+        let nearest = units.iter().filter(starts_before).max_by_key(|unit| unit.low_pc);
+        if let Some(unit) = nearest
+            && let Some(found) = self.find_in(unit, address, entries)?
+        {
+            return Ok((unit.clone(), found));
+        }
+        for unit in units.iter().filter(|unit| unit.is_go) {
+            if lists.unit_contains(unit, address, entries)?
+                && let Some(found) = self.find_in(unit, address, entries)?
+            {
+                return Ok((unit.clone(), found));
+            }
+        }
+        Err(DebugInfoError::NoFunction(address))
+    }
+
+    fn find_in<'a, S: Source<'a>>(
+        &mut self,
+        unit: &Unit,
+        address: u64,
+        entries: &mut Entries<'a, S>,
+    ) -> Result<Option<u64>, DebugInfoError> {
+        if !self.scanned.contains_key(&unit.start) {
+            let mut starts = Vec::new();
+            entries.top_level(unit, gimli::DW_TAG_subprogram, |entry| {
+                starts.extend(entry.low_pc.map(|low_pc| (low_pc, entry.offset)));
+            })?;
+            let mut functions = HashMap::with_capacity(starts.len());
+            for (low_pc, offset) in starts {
+                if let Some(start) = entries.address(low_pc, unit.addr_base)? {
+                    functions.insert(start, offset);
+                }
+            }
+            self.count += functions.len();
+            if self.count > MAX_FUNCTIONS {
+                self.scanned.clear();
+                self.count = functions.len();
+            }
+            self.scanned.insert(unit.start, functions);
+        }
+        let functions = self.scanned.get(&unit.start);
+        Ok(functions.and_then(|functions| functions.get(&address)).copied())
+    }
+
+    /// Reads the function whose first instruction is at an address.
+    pub(super) fn read<'a, S: Source<'a>>(
+        &mut self,
+        address: u64,
+        entries: &mut Entries<'a, S>,
+        lists: &mut Lists<'a, S>,
+    ) -> Result<Function, DebugInfoError> {
+        let (unit, offset) = self.find(address, entries, lists)?;
+        let entry = entries.entry(offset)?;
+        let origin = entry.origin.map(|origin| entries.entry(origin)).transpose()?;
+        let name = entries.name(origin.as_ref().unwrap_or(&entry))?;
+        let end = match entry.high_pc {
+            Some(End::Address(end)) => end,
+            Some(End::Size(size)) => address.saturating_add(size),
+            None => address,
+        };
+        let is_parameter = |tag| tag == gimli::DW_TAG_formal_parameter;
+        let parameters = entries.children(&entry, is_parameter)?;
+        let variable = |parameter: &Entry| {
+            // What the inlined copies share is in an entry of its own.
+            let origin = parameter.origin.map(|origin| entries.entry(origin)).transpose()?;
+            let described = origin.as_ref().unwrap_or(parameter);
+            Ok(FunctionVariable {
+                name: entries.name(described)?,
+                ty: described.required_type()?,
+                is_result: described.is_result,
+                location: parameter.location.clone(),
+            })
+        };
+        let variables = parameters.iter().map(variable).collect::<Result<_, DebugInfoError>>()?;
+        Ok(Function { name, range: address..end.max(address), unit, variables })
+    }
+}
