@@ -51,6 +51,10 @@ impl RegisterSet {
         };
         RegisterSet { integers: integer_registers(arch), floats }
     }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.integers.is_empty()
+    }
 }
 
 /// Knows types by reference.

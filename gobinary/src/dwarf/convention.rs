@@ -153,47 +153,68 @@ impl<'a, S: Source<'a>> Convention<'a, S> {
         let is_complete = self.minor.is_none_or(|minor| minor >= FIRST_COMPLETE);
         let has_dictionary = parameters.iter().any(|parameter| parameter.name == DICTIONARY);
         let registers = self.registers();
-        if !has_dictionary && let Some(index) = self.dictionary_index(&function.name) {
-            let index = index.min(declared.len());
+        // Where to insert a pointer that DWARF does not describe.
+        let dictionary = self.dictionary_index(&function.name).filter(|_| !has_dictionary);
+        let receiver = (!is_complete).then_some(0);
+        let candidates = [
+            (dictionary, registers, false),
+            (None, registers, false),
+            // Wrappers that the compiler adds for methods of embedded fields.
+            (receiver, registers, true),
+            // Wrappers for callers in assembly.
+            (None, RegisterSet::NONE, false),
+        ];
+        for (inserted, registers, is_guess) in
+            candidates.into_iter().skip(usize::from(dictionary.is_none()))
+        {
             let mut operands = declared.clone();
-            operands.insert(index, Operand::Pointer);
+            let inserted = inserted.map(|index| index.min(declared.len()));
+            if let Some(index) = inserted {
+                operands.insert(index, Operand::Pointer);
+            }
             let mut assignment = assign(&operands, &results, registers, reader)?;
-            if stack_size.is_none_or(|size| size == assignment.stack_size) {
+            if stack_size.is_some_and(|size| size != assignment.stack_size) {
+                continue;
+            }
+            if let Some(index) = inserted {
                 assignment.parameters.remove(index);
-                let is_certain =
-                    is_complete || self.agrees(function, parameters, &assignment, reader, lists)?;
-                return Ok(Placed { assignment, is_certain });
+            }
+            let is_plain = is_complete && !registers.is_empty();
+            let evidence = if is_guess { usize::MAX } else { 1 };
+            if is_plain
+                || self.agrees(function, parameters, &assignment, evidence, reader, lists)?
+            {
+                return Ok(Placed { assignment, is_certain: true });
             }
         }
         let assignment = assign(&declared, &results, registers, reader)?;
-        if stack_size.is_none_or(|size| size == assignment.stack_size) {
-            let is_certain =
-                is_complete || self.agrees(function, parameters, &assignment, reader, lists)?;
-            return Ok(Placed { assignment, is_certain });
-        }
-        // Wrappers for assembly.
-        let on_stack = assign(&declared, &results, RegisterSet::NONE, reader)?;
-        if stack_size == Some(on_stack.stack_size) {
-            return Ok(Placed { assignment: on_stack, is_certain: true });
-        }
         Ok(Placed { assignment, is_certain: false })
     }
 
-    /// Returns false if a location list contradicts the placement of a parameter: padding can hide
-    /// that one is missing.
+    /// Returns false if the location lists of the last parameters that have one, up to `evidence`
+    /// of them, contradict their placement. Padding can hide that a parameter is missing, but the
+    /// parameters after it show it.
     fn agrees(
         &self,
         function: &Function,
         parameters: &[&FunctionVariable],
         assignment: &Assignment,
+        evidence: usize,
         reader: &mut TypeReader<'_, 'a, S>,
         lists: &mut Lists<'a, S>,
     ) -> Result<bool, DebugInfoError> {
-        let entry = function.range.start;
-        for (parameter, home) in parameters.iter().zip(&assignment.parameters) {
+        let (entry, mut evidence_left) = (function.range.start, evidence);
+        for (parameter, home) in parameters.iter().zip(&assignment.parameters).rev() {
             let located = self.located(function, parameter, entry, reader, lists)?;
-            if located != Placement::Unknown && located != self.placement(home) {
+            if [Placement::Unknown, Placement::Empty].contains(&located) {
+                continue;
+            }
+            if located != self.placement(home) {
                 return Ok(false);
+            }
+            evidence_left -= 1;
+            if evidence_left == 0 {
+                break;
             }
         }
         Ok(true)

@@ -5,7 +5,7 @@ use super::entry::{End, Entry, LocationAttribute};
 use super::locations::Lists;
 use super::units::{Entries, Unit};
 use stapsdt::source::Source;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// The number of functions that are remembered.
@@ -123,7 +123,11 @@ impl Functions {
                 location: parameter.location.clone(),
             })
         };
-        let variables = parameters.iter().map(variable).collect::<Result<_, DebugInfoError>>()?;
+        let all = parameters.iter().map(variable).collect::<Result<Vec<_>, DebugInfoError>>()?;
+        // Before Go 1.27, the compiler describes some results twice.
+        let mut names = HashSet::new();
+        let is_first = |v: &FunctionVariable| v.name == "_" || names.insert(v.name.clone());
+        let variables = all.into_iter().filter(is_first).collect();
         Ok(Function { name, range: address..end.max(address), unit, variables })
     }
 }
