@@ -1,8 +1,14 @@
 //! Paths from a parameter or a result to a value: `r.URL.Path`, `*p`, `a[2]`, `len(m)`.
 
+mod parse;
+mod place;
+mod resolve;
+
 use crate::dwarf::{DebugInfo, DebugInfoError};
 use crate::signature::{Signature, Value, Variable};
+use resolve::Resolver;
 use stapsdt::source::Source;
+use std::fmt;
 
 /// A path, parsed.
 ///
@@ -12,7 +18,34 @@ use stapsdt::source::Source;
 /// embedded structs promote their fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValuePath {
-    text: String,
+    /// The name of the parameter or result.
+    variable: String,
+    steps: Vec<Step>,
+    size: Option<Size>,
+}
+
+/// A step from a value to a part of it, or to what it points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Field(String),
+    Index(u64),
+    Dereference,
+}
+
+/// A size that is asked for in place of the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Len,
+    Cap,
+}
+
+/// The point of a function at which values are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// The entry: parameters can be read.
+    Entry,
+    /// A return instruction: results can be read.
+    Return,
 }
 
 /// A reason why a path leads to no value.
@@ -27,14 +60,17 @@ pub enum PathError {
         /// The part that is wrong, and what is expected.
         problem: String,
     },
-    /// The function has no parameter or result with the name.
-    #[error("`{function}` has no parameter or result `{name}`; it has {available}")]
+    /// The function has no parameter with the name, for a probe at its entry, or no result with the
+    /// name, for a probe at its return.
+    #[error("`{function}` has no {kind} `{name}`; it has {available}")]
     NoVariable {
         /// The function.
         function: String,
+        /// What is looked for: `parameter` or `result`.
+        kind: &'static str,
         /// The name.
         name: String,
-        /// The names that exist, with their types.
+        /// The names that exist.
         available: String,
     },
     /// The struct has no such field.
@@ -80,28 +116,52 @@ impl ValuePath {
     ///
     /// Returns [`PathError::Syntax`].
     pub fn parse(path: &str) -> Result<ValuePath, PathError> {
-        Ok(ValuePath { text: path.to_owned() })
+        parse::parse(path)
     }
 
     /// Returns the name that the path begins with: that of a parameter or a result.
     pub fn variable(&self) -> &str {
-        &self.text
+        &self.variable
+    }
+}
+
+impl fmt::Display for ValuePath {
+    /// Writes the path in its shortest form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.steps.iter().fold(self.variable.clone(), |path, step| step.after(&path));
+        match self.size {
+            Some(Size::Len) => write!(f, "len({path})"),
+            Some(Size::Cap) => write!(f, "cap({path})"),
+            None => f.write_str(&path),
+        }
+    }
+}
+
+impl Step {
+    /// Returns the path to what the step leads to.
+    fn after(&self, path: &str) -> String {
+        let operand = if path.starts_with('*') { format!("({path})") } else { path.to_owned() };
+        match self {
+            Step::Field(name) => format!("{operand}.{name}"),
+            Step::Index(index) => format!("{operand}[{index}]"),
+            Step::Dereference => format!("*{path}"),
+        }
     }
 }
 
 impl<'a, S: Source<'a>> DebugInfo<'a, S> {
-    /// Returns the value at a path. The path begins at a parameter for a probe at the function's
-    /// entry, and at a result for a probe at a return instruction: see [`Variable::placement`].
+    /// Returns the value at a path, which begins at a parameter or, at a return, at a result.
     ///
     /// # Errors
     ///
     /// Returns an error that says which part of the path does not exist, and what exists there.
     pub fn value_at(
         &mut self,
-        _signature: &Signature,
-        _path: &ValuePath,
+        signature: &Signature,
+        point: Point,
+        path: &ValuePath,
     ) -> Result<Value, PathError> {
-        Err(DebugInfoError::Missing.into())
+        Resolver::start(self, signature, point, &path.variable)?.follow(path)
     }
 
     /// Returns the value of a parameter or a result in its default form: scalars, strings, byte
@@ -112,7 +172,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     ///
     /// Returns [`PathError::WrongType`] for structs and arrays, of which a path can choose a part,
     /// and [`PathError::Unreadable`] for values in floating-point registers.
-    pub fn default_value(&mut self, _variable: &Variable) -> Result<Value, PathError> {
-        Err(DebugInfoError::Missing.into())
+    pub fn default_value(&mut self, variable: &Variable) -> Result<Value, PathError> {
+        Resolver::at(self, variable)?.value()
     }
 }
