@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// The number of functions that are remembered.
-const MAX_FUNCTIONS: usize = 1 << 20;
+const MAX_FUNCTIONS: usize = 1 << 18;
 
 /// Finds functions by address.
 #[derive(Debug, Default)]
@@ -75,8 +75,13 @@ impl Functions {
         if !self.scanned.contains_key(&unit.start) {
             let mut starts = Vec::new();
             entries.top_level(unit, gimli::DW_TAG_subprogram, |entry| {
-                starts.extend(entry.low_pc.map(|low_pc| (low_pc, entry.offset)));
+                if starts.len() <= MAX_FUNCTIONS {
+                    starts.extend(entry.low_pc.map(|low_pc| (low_pc, entry.offset)));
+                }
             })?;
+            if starts.len() > MAX_FUNCTIONS {
+                return Err(DebugInfoError::Limit("the number of functions"));
+            }
             let mut functions = HashMap::with_capacity(starts.len());
             for (low_pc, offset) in starts {
                 if let Some(start) = entries.address(low_pc, unit.addr_base)? {

@@ -9,8 +9,8 @@ use stapsdt::source::Source;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The number of types that are kept.
-const MAX_TYPES: usize = 1 << 16;
+/// The number of types and fields that are kept.
+const MAX_KEPT: usize = 1 << 17;
 /// The number of typedefs that lead to a type.
 const MAX_TYPEDEFS: usize = 16;
 /// The size of a word in bytes.
@@ -30,6 +30,8 @@ mod kind {
 #[derive(Debug, Default)]
 pub(super) struct Types {
     known: HashMap<u64, Arc<GoType>>,
+    /// The number of types and fields in `known`.
+    kept: usize,
 }
 
 /// A source of types that reads what it does not know yet.
@@ -44,8 +46,14 @@ impl<'a, S: Source<'a>> TypeSource for TypeReader<'_, 'a, S> {
             return Ok(Arc::clone(known));
         }
         let read = Arc::new(self.read(ty)?);
-        if self.types.known.len() >= MAX_TYPES {
+        let fields = match &read.kind {
+            TypeKind::Struct { fields } => fields.len(),
+            _ => 0,
+        };
+        self.types.kept += fields + 1;
+        if self.types.kept > MAX_KEPT {
             self.types.known.clear();
+            self.types.kept = fields + 1;
         }
         self.types.known.insert(ty.0, Arc::clone(&read));
         Ok(read)

@@ -20,8 +20,14 @@ use std::sync::Arc;
 
 /// The number of attributes that are read from a file. A large program has some millions.
 const MAX_ATTRIBUTES: usize = 1 << 26;
+/// The number of bytes that take as much work as an attribute.
+const BYTES_PER_ATTRIBUTE: usize = 16;
+/// The limits on units, and on the entries directly below one that are kept at once. Large programs
+/// have some thousand units.
+const MAX_UNITS: usize = 1 << 16;
+const MAX_CHILDREN: usize = 1 << 14;
 /// The number of tables of abbreviations that are kept. Go's linker writes one.
-const MAX_TABLES: usize = 64;
+const MAX_TABLES: usize = 16;
 /// The size in bytes of the pieces in which entries are read: of single entries, and of units.
 const ENTRY_PIECE: u64 = 2 << 10;
 const UNIT_PIECE: u64 = 64 << 10;
@@ -87,6 +93,9 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             let (mut units, mut at) = (Vec::new(), 0);
             while at < self.info.size() {
                 let unit = self.read_unit(at)?;
+                if units.len() == MAX_UNITS {
+                    return Err(DebugInfoError::Limit("the number of units"));
+                }
                 at = unit.end;
                 units.push(unit);
             }
@@ -234,8 +243,14 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
         let is_wanted = |depth: isize, tag: DwTag| depth == 1 && wanted(tag);
         self.scan(&unit, parent.offset, ENTRY_PIECE, is_wanted, |_, entry| {
             children.push(entry);
+            if children.len() > MAX_CHILDREN {
+                return ControlFlow::Break(());
+            }
             ControlFlow::Continue(())
         })?;
+        if children.len() > MAX_CHILDREN {
+            return Err(DebugInfoError::Limit("the number of fields or parameters"));
+        }
         Ok(children)
     }
 
@@ -269,6 +284,7 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
         let (mut at, mut depth) = (start, 0);
         loop {
             let piece_len = len.min(unit.end.saturating_sub(at));
+            self.spend(piece_len as usize / BYTES_PER_ATTRIBUTE)?;
             self.info.copy_up_to(at, piece_len, &mut buffer)?;
             let is_last = at + piece_len >= unit.end;
             let input: Reader<'_> = EndianSlice::new(&buffer, LittleEndian);
@@ -280,10 +296,7 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
                 let entry = match read {
                     Ok(Some(abbreviation)) => {
                         let specifications = abbreviation.attributes();
-                        self.attributes_left = self
-                            .attributes_left
-                            .checked_sub(specifications.len() + 1)
-                            .ok_or(DebugInfoError::Limit("the number of attributes"))?;
+                        self.spend(specifications.len() + 1)?;
                         if wanted(depth, abbreviation.tag()) {
                             let offset = at + complete as u64;
                             read_attributes(&mut entries, abbreviation, offset, unit.start)
@@ -328,6 +341,13 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             // An entry that is longer than the piece needs a longer one.
             len = if complete == 0 { len.saturating_mul(8) } else { piece.max(UNIT_PIECE) };
         }
+    }
+
+    /// Accounts for work: a number of attributes.
+    fn spend(&mut self, attributes: usize) -> Result<(), DebugInfoError> {
+        let left = self.attributes_left.checked_sub(attributes);
+        self.attributes_left = left.ok_or(DebugInfoError::Limit("the number of attributes"))?;
+        Ok(())
     }
 
     fn table(&mut self, offset: u64) -> Result<Arc<Abbreviations>, DebugInfoError> {
