@@ -49,6 +49,11 @@ impl<'a, S: Source<'a>> Convention<'a, S> {
         })
     }
 
+    /// Returns the name of the function at an address in the function table.
+    pub(super) fn symbol(&self, entry: u64) -> Option<&'a str> {
+        Some(self.table?.table(self.source)?.lookup(entry)?.name)
+    }
+
     /// Returns the number of bytes that a function's parameters and results take on the stack.
     fn stack_size(&self, entry: u64) -> Option<u64> {
         let table = self.table?.table(self.source)?;

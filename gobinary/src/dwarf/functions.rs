@@ -7,6 +7,7 @@ use super::units::{Entries, Unit};
 use stapsdt::source::Source;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The number of functions that are remembered.
 const MAX_FUNCTIONS: usize = 1 << 18;
@@ -24,7 +25,7 @@ pub(super) struct Functions {
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) range: Range<u64>,
-    pub(super) unit: Unit,
+    pub(super) unit: Arc<Unit>,
     pub(super) variables: Vec<FunctionVariable>,
 }
 
@@ -39,28 +40,44 @@ pub(super) struct FunctionVariable {
 }
 
 impl Functions {
-    /// Returns the offset of the entry of the function at an address, and its unit.
+    /// Returns the offset of the entry of the function at an address, and its unit. `symbol` is its
+    /// name in the function table.
+    ///
+    /// Units are tried in an order that avoids inflating what is not needed: those of the package
+    /// that the name says, then the nearest one before the address, then all with the address.
     fn find<'a, S: Source<'a>>(
         &mut self,
         address: u64,
+        symbol: Option<&str>,
         entries: &mut Entries<'a, S>,
         lists: &mut Lists<'a, S>,
-    ) -> Result<(Unit, u64), DebugInfoError> {
-        let units = entries.units()?;
-        let starts_before =
-            |unit: &&Unit| unit.is_go && unit.low_pc.is_some_and(|pc| pc <= address);
-        // Most units have their code in one piece.
-        let nearest = units.iter().filter(starts_before).max_by_key(|unit| unit.low_pc);
-        if let Some(unit) = nearest
-            && let Some(found) = self.find_in(unit, address, entries)?
-        {
-            return Ok((unit.clone(), found));
-        }
-        for unit in units.iter().filter(|unit| unit.is_go) {
-            if lists.unit_contains(unit, address, entries)?
-                && let Some(found) = self.find_in(unit, address, entries)?
+    ) -> Result<(Arc<Unit>, u64), DebugInfoError> {
+        let package = symbol.map(package_of);
+        let mut nearest: Option<Arc<Unit>> = None;
+        let mut index = 0;
+        while let Some(unit) = entries.unit(index)? {
+            index += 1;
+            let Some(low_pc) = unit.low_pc.filter(|_| unit.is_go) else { continue };
+            if package.as_deref() == Some(&unescaped(&unit.package))
+                && let Some(found) = self.find_in(&unit, address, entries)?
             {
-                return Ok((unit.clone(), found));
+                return Ok((unit, found));
+            }
+            if low_pc <= address && nearest.as_ref().is_none_or(|n| n.low_pc < unit.low_pc) {
+                nearest = Some(unit);
+            }
+        }
+        if let Some(unit) = nearest
+            && let Some(found) = self.find_in(&unit, address, entries)?
+        {
+            return Ok((unit, found));
+        }
+        for index in 0..index {
+            let Some(unit) = entries.unit(index)?.filter(|unit| unit.is_go) else { continue };
+            if lists.unit_contains(&unit, address, entries)?
+                && let Some(found) = self.find_in(&unit, address, entries)?
+            {
+                return Ok((unit, found));
             }
         }
         Err(DebugInfoError::NoFunction(address))
@@ -103,10 +120,11 @@ impl Functions {
     pub(super) fn read<'a, S: Source<'a>>(
         &mut self,
         address: u64,
+        symbol: Option<&str>,
         entries: &mut Entries<'a, S>,
         lists: &mut Lists<'a, S>,
     ) -> Result<Function, DebugInfoError> {
-        let (unit, offset) = self.find(address, entries, lists)?;
+        let (unit, offset) = self.find(address, symbol, entries, lists)?;
         let entry = entries.entry(offset)?;
         let origin = entry.origin.map(|origin| entries.entry(origin)).transpose()?;
         let name = entries.name(origin.as_ref().unwrap_or(&entry))?;
@@ -134,5 +152,41 @@ impl Functions {
         let is_first = |v: &FunctionVariable| v.name == "_" || names.insert(v.name.clone());
         let variables = all.into_iter().filter(is_first).collect();
         Ok(Function { name, range: address..end.max(address), unit, variables })
+    }
+}
+
+/// Returns the path of the package of a symbol.
+fn package_of(symbol: &str) -> String {
+    // Type arguments and receivers can have paths of their own.
+    let end = symbol.find(['[', '(']).unwrap_or(symbol.len());
+    let path = symbol.get(..end).unwrap_or_default();
+    let last = path.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = path.get(last..).and_then(|name| name.find('.'));
+    unescaped(path.get(..dot.map_or(path.len(), |dot| last + dot)).unwrap_or_default())
+}
+
+/// Returns a path in which dots are not escaped: symbols have `%2e` in the last part.
+fn unescaped(path: &str) -> String {
+    path.replace("%2e", ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_of;
+
+    #[test]
+    fn finds_the_package_of_a_symbol() {
+        for (symbol, package) in [
+            ("main.main", "main"),
+            ("net/http.(*conn).serve", "net/http"),
+            ("github.com/a/b.T.Method.func1", "github.com/a/b"),
+            ("gopkg.in/yaml%2ev3.Unmarshal", "gopkg.in/yaml.v3"),
+            ("slices.SortFunc[go.shape.[]github.com/a/b.T]", "slices"),
+            ("type:.eq.[2]string", "type:"),
+            ("cmpbody", "cmpbody"),
+            ("", ""),
+        ] {
+            assert_eq!(package_of(symbol), package, "{symbol}");
+        }
     }
 }

@@ -128,7 +128,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// and an error if the debug information is damaged.
     pub fn signature(&mut self, entry: u64) -> Result<Signature, DebugInfoError> {
         let DebugInfo { entries, lists, functions, types, convention } = self;
-        let function = functions.read(entry, entries, lists)?;
+        let function = functions.read(entry, convention.symbol(entry), entries, lists)?;
         convention.signature(function, types, entries, lists)
     }
 
@@ -156,7 +156,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
         address: u64,
     ) -> Result<Vec<(String, Placement)>, DebugInfoError> {
         let DebugInfo { entries, lists, functions, types, convention } = self;
-        let function = functions.read(entry, entries, lists)?;
+        let function = functions.read(entry, convention.symbol(entry), entries, lists)?;
         convention.located_at(&function, address, types, entries, lists)
     }
 }

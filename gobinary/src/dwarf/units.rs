@@ -43,6 +43,8 @@ pub(super) struct Unit {
     pub(super) end: u64,
     pub(super) encoding: Encoding,
     abbreviations: u64,
+    /// The path of the package; empty for units of C.
+    pub(super) package: String,
     /// False for units of C.
     pub(super) is_go: bool,
     /// The address that ranges and location lists are relative to; `None` for units without code.
@@ -60,8 +62,8 @@ pub(super) struct Entries<'a, S: Source<'a>> {
     abbreviations: DebugSection<'a, S>,
     strings: Option<DebugSection<'a, S>>,
     addresses: Option<DebugSection<'a, S>>,
-    /// The units in the order of the file; empty before the first search.
-    units: Arc<Vec<Unit>>,
+    /// The units that were read, in the order of the file.
+    units: Vec<Arc<Unit>>,
     tables: HashMap<u64, Arc<Abbreviations>>,
     abbreviation_reader: AbbreviationReader,
     attributes_left: usize,
@@ -80,35 +82,36 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             abbreviations: find("debug_abbrev")?.ok_or(DebugInfoError::Missing)?,
             strings: find("debug_str")?,
             addresses: find("debug_addr")?,
-            units: Arc::default(),
+            units: Vec::new(),
             tables: HashMap::new(),
             abbreviation_reader: AbbreviationReader::new(),
             attributes_left: MAX_ATTRIBUTES,
         })
     }
 
-    /// Returns all units.
-    pub(super) fn units(&mut self) -> Result<Arc<Vec<Unit>>, DebugInfoError> {
-        if self.units.is_empty() {
-            let (mut units, mut at) = (Vec::new(), 0);
-            while at < self.info.size() {
-                let unit = self.read_unit(at)?;
-                if units.len() == MAX_UNITS {
-                    return Err(DebugInfoError::Limit("the number of units"));
-                }
-                at = unit.end;
-                units.push(unit);
+    /// Returns the unit at an index; `None` after the last one.
+    pub(super) fn unit(&mut self, index: usize) -> Result<Option<Arc<Unit>>, DebugInfoError> {
+        while self.units.len() <= index {
+            let start = self.units.last().map_or(0, |unit| unit.end);
+            if start >= self.info.size() {
+                return Ok(None);
             }
-            self.units = Arc::new(units);
+            if self.units.len() == MAX_UNITS {
+                return Err(DebugInfoError::Limit("the number of units"));
+            }
+            let unit = self.read_unit(start)?;
+            self.units.push(Arc::new(unit));
         }
-        Ok(Arc::clone(&self.units))
+        Ok(self.units.get(index).cloned())
     }
 
     /// Returns the unit that contains an entry.
-    pub(super) fn unit_of(&mut self, entry: u64) -> Result<Unit, DebugInfoError> {
-        let units = self.units()?;
-        let after = units.partition_point(|unit| unit.start <= entry);
-        let unit = after.checked_sub(1).and_then(|index| units.get(index));
+    fn unit_of(&mut self, entry: u64) -> Result<Arc<Unit>, DebugInfoError> {
+        while self.units.last().is_none_or(|unit| unit.end <= entry)
+            && self.unit(self.units.len())?.is_some()
+        {}
+        let after = self.units.partition_point(|unit| unit.start <= entry);
+        let unit = after.checked_sub(1).and_then(|index| self.units.get(index));
         let unit = unit.filter(|unit| (unit.entries..unit.end).contains(&entry));
         unit.cloned().ok_or(DebugInfoError::Damaged("a reference to no entry"))
     }
@@ -151,6 +154,7 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             end: end.ok_or(DebugInfoError::Damaged(WHAT))?,
             encoding,
             abbreviations: abbreviations as u64,
+            package: String::new(),
             is_go: false,
             low_pc: None,
             ranges: None,
@@ -168,7 +172,9 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             None => None,
         };
         let is_go = root.language == u64::from(gimli::DW_LANG_Go.0);
-        Ok(Unit { is_go, low_pc, ranges: root.ranges, addr_base: root.addr_base, ..unit })
+        let package = if is_go { self.name(&root)? } else { String::new() };
+        let (ranges, addr_base) = (root.ranges, root.addr_base);
+        Ok(Unit { package, is_go, low_pc, ranges, addr_base, ..unit })
     }
 
     /// Returns an address. `None` for an index that `.debug_addr` does not have.
