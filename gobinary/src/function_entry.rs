@@ -6,13 +6,10 @@
 use crate::binary::GoBinary;
 use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
+use crate::register_abi::integer_registers;
 use crate::supported_releases::{FIRST_REGISTER_ABI_ARM64, UNMODIFIED_MINORS, leading_minor};
 use stapsdt::argspec::Arch;
 use stapsdt::source::Source;
-
-/// The hardware numbers of the integer registers of Go's calling convention on amd64
-/// (`src/cmd/compile/abi-internal.md`), in order.
-const AMD64_ARG_REGISTERS: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
 
 /// The number of bytes to read at a function's entry: the longest stack check, rounded up.
 const MAX_PROLOGUE_SIZE: u64 = 32;
@@ -54,7 +51,7 @@ pub struct EntryArg {
 /// The location of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In the register with this hardware number.
+    /// In the register with this hardware number. On arm64, 31 is the stack pointer.
     Register(u8),
     /// In memory, at the end of a chain of pointers that starts in a register.
     Memory {
@@ -214,11 +211,8 @@ impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
 
     /// Returns the hardware number of an integer register of Go's calling convention.
     fn register(&self, number: u8) -> Option<u8> {
-        if self.is_amd64() {
-            AMD64_ARG_REGISTERS.get(usize::from(number)).copied()
-        } else {
-            Some(number)
-        }
+        let arch = if self.is_amd64() { Arch::X86_64 } else { Arch::Aarch64 };
+        integer_registers(arch).get(usize::from(number)).copied()
     }
 }
 

@@ -218,6 +218,14 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         self.get(low.checked_sub(1)?)
     }
 
+    /// Returns the size in bytes of a function's parameters and results on the stack, with the
+    /// slots into which it may spill registers. `None` for some functions in assembly.
+    pub(crate) fn argument_bytes(&self, function: &Function<'a>) -> Option<u64> {
+        /// `internal/abi.ArgsSizeUnknown`.
+        const UNKNOWN: u32 = 0x8000_0000;
+        self.u32_at(function.info.checked_add(8)?).filter(|size| *size != UNKNOWN).map(u64::from)
+    }
+
     /// Returns the source line of an address in a function; `None` if the table has none for it.
     ///
     /// For an address in an inlined function, it is the line in the inlined function.
