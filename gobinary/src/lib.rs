@@ -7,6 +7,7 @@
 //! * [`value_path`]: paths from a parameter to a value, such as `r.URL.Path`.
 //! * [`dynamic_type`]: names of the types in interfaces.
 //! * [`function_entry`]: function entries that can stand in for probes.
+//! * [`function_search`]: functions by name, and the instructions at which a call begins and ends.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
 //! * [`catalog`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
@@ -19,9 +20,11 @@ mod binary;
 mod buildinfo;
 pub mod catalog;
 mod code;
+mod code_exits;
 pub mod dwarf;
 pub mod dynamic_type;
 pub mod function_entry;
+pub mod function_search;
 pub mod go_time;
 pub mod go_type;
 mod goid;
