@@ -21,6 +21,7 @@ pub(crate) const MODULES: &[&str] = &[
     "tests/go",
     LIBRARIES[1],
     "tests/go/unmodified",
+    "tests/go/functions",
 ];
 
 /// The modules that depend on many libraries: the packages for them, and the program that uses these.
