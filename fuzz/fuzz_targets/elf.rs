@@ -28,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
     std::fs::write(&path, &file).expect("space in memory");
     with_memory_limit(|| {
         if let Ok(object) = scan_file(&path) {
-            add_function_entries(&mut [object], &["go:*".to_owned()]);
+            let globs = ["go:*", "func:*", "func:*%return"].map(str::to_owned);
+            add_function_entries(&mut [object], &globs);
         }
         usdt_attach::fuzzing::linker(&path);
     });

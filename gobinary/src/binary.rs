@@ -1,6 +1,6 @@
 //! The Go binary: recognition, version, offsets and labels.
 
-use crate::{buildinfo, catalog, dwarf, goid, pclntab, supported_releases};
+use crate::{buildinfo, catalog, dwarf, dynamic_type, goid, pclntab, supported_releases};
 use stapsdt::elf::View;
 use stapsdt::note::Format;
 use stapsdt::source::Source;
@@ -8,8 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 /// The symbols that are looked up, all in one pass over the symbol table.
-const SYMBOLS: [&str; 5] =
-    ["runtime.pclntab", "runtime.text", "go:func.*", "runtime.allgs", "runtime.gcController"];
+const SYMBOLS: [&str; 8] = [
+    "runtime.pclntab",
+    "runtime.text",
+    "go:func.*",
+    "runtime.allgs",
+    "runtime.gcController",
+    dynamic_type::TYPES,
+    dynamic_type::TYPES_END,
+    dynamic_type::MODULE_DATA,
+];
 
 /// The id of a goroutine.
 const GOID: catalog::Field = catalog::Field { structure: "runtime.g", name: "goid" };

@@ -6,16 +6,13 @@
 use crate::binary::GoBinary;
 use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
+use crate::register_abi::integer_registers;
 use crate::supported_releases::{FIRST_REGISTER_ABI_ARM64, UNMODIFIED_MINORS, leading_minor};
 use stapsdt::argspec::Arch;
 use stapsdt::source::Source;
 
-/// The hardware numbers of the integer registers of Go's calling convention on amd64
-/// (`src/cmd/compile/abi-internal.md`), in order.
-const AMD64_ARG_REGISTERS: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
-
 /// The number of bytes to read at a function's entry: the longest stack check, rounded up.
-const MAX_PROLOGUE_SIZE: u64 = 32;
+pub(crate) const MAX_PROLOGUE_SIZE: u64 = 32;
 
 /// An attachable function entry that stands in for a probe.
 #[derive(Clone, Debug)]
@@ -54,7 +51,7 @@ pub struct EntryArg {
 /// The location of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In the register with this hardware number.
+    /// In the register with this hardware number. On arm64, 31 is the stack pointer.
     Register(u8),
     /// In memory, at the end of a chain of pointers that starts in a register.
     Memory {
@@ -214,11 +211,8 @@ impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
 
     /// Returns the hardware number of an integer register of Go's calling convention.
     fn register(&self, number: u8) -> Option<u8> {
-        if self.is_amd64() {
-            AMD64_ARG_REGISTERS.get(usize::from(number)).copied()
-        } else {
-            Some(number)
-        }
+        let arch = if self.is_amd64() { Arch::X86_64 } else { Arch::Aarch64 };
+        integer_registers(arch).get(usize::from(number)).copied()
     }
 }
 
@@ -228,11 +222,14 @@ impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
 /// The code after the check runs once per call, no matter how often the stack grows. From Go 1.21
 /// on it is a push, which the kernel emulates. Before, it is a subtraction, which the kernel
 /// single-steps, so that the branch of the check is the better site.
-fn amd64_site_offset(code: &[u8]) -> usize {
-    // Larger frames have `lea -N(%rsp),%r12` first.
+pub(crate) fn amd64_site_offset(code: &[u8]) -> usize {
+    // Larger frames have `lea -N(%rsp),%r12` first, and the largest `mov %rsp,%r12`,
+    // `sub $N,%r12` and `jb`.
     let frame = match code {
         [0x4c, 0x8d, 0x64, 0x24, ..] => 5,
         [0x4c, 0x8d, 0xa4, 0x24, ..] => 8,
+        [0x49, 0x89, 0xe4, 0x49, 0x81, 0xec, _, _, _, _, 0x72, ..] => 12,
+        [0x49, 0x89, 0xe4, 0x49, 0x81, 0xec, _, _, _, _, 0x0f, 0x82, ..] => 16,
         _ => 0,
     };
     // cmp 0x10(%r14),%rsp or %r12; 0x18 in functions on the system stack
@@ -253,7 +250,7 @@ fn amd64_site_offset(code: &[u8]) -> usize {
 
 /// Returns the offset in bytes of the instruction to attach to on arm64: the branch at the end of the
 /// prologue's stack check, or 0 if there is none. The check uses no argument registers.
-fn arm64_site_offset(code: &[u8]) -> usize {
+pub(crate) fn arm64_site_offset(code: &[u8]) -> usize {
     /// ldr x16, [x28, #16], or #24 in functions on the system stack
     const LOAD_LIMIT: [u32; 2] = [0xf940_0b90, 0xf940_0f90];
     /// b.ls, after masking its distance
@@ -288,6 +285,10 @@ mod tests {
         for end in 0..large.len() - 1 {
             assert_eq!(len(&large[..end]), 0);
         }
+        let check = [0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 1, 2, 3, 4, 0x55];
+        let subtraction = [0x49, 0x89, 0xe4, 0x49, 0x81, 0xec, 1, 2, 3, 4];
+        let largest = |branch: &[u8]| len(&[&subtraction[..], branch, &check].concat());
+        assert_eq!((largest(&[0x72, 9]), largest(&[0x0f, 0x82, 1, 2, 3, 4])), (22, 26));
         assert_eq!(len(&[0x55, 0x48, 0x89, 0xe5]), 0);
     }
 

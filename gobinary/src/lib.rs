@@ -2,7 +2,12 @@
 //!
 //! * [`GoBinary`]: the Go release, struct offsets and enum labels, from tables or DWARF.
 //! * [`pclntab`]: functions and lines, from the table that stripped files have, too.
+//! * [`dwarf`]: signatures of functions, and types, from DWARF.
+//! * [`signature`], [`go_type`]: what a signature is, and where parameters and results are.
+//! * [`value_path`]: paths from a parameter to a value, such as `r.URL.Path`.
+//! * [`dynamic_type`]: names of the types in interfaces.
 //! * [`function_entry`]: function entries that can stand in for probes.
+//! * [`function_search`]: functions by name, and the instructions at which a call begins and ends.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
 //! * [`catalog`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
@@ -15,16 +20,25 @@ mod binary;
 mod buildinfo;
 pub mod catalog;
 mod code;
-mod dwarf;
+mod code_exits;
+pub mod dwarf;
+pub mod dynamic_type;
 pub mod function_entry;
+pub mod function_search;
+pub mod go_time;
+pub mod go_type;
 mod goid;
 mod name_scan;
 pub mod pclntab;
+mod register_abi;
 pub mod runtime_layout;
 #[cfg(test)]
 mod sample;
+pub mod signature;
 pub mod supported_releases;
 mod table_layout;
+pub mod value_path;
 
 pub use binary::GoBinary;
 pub use goid::{G_REGISTER_AMD64, G_REGISTER_ARM64};
+pub use register_abi::integer_registers;

@@ -17,20 +17,59 @@ pub(crate) fn find_names<'a, 'n, S: Source<'a>>(
     let names: HashMap<&[u8], &'n str> = names.into_iter().map(|n| (n.as_bytes(), n)).collect();
     let longest = names.keys().map(|name| name.len()).max().unwrap_or_default();
     let mut found = HashMap::new();
+    for_each_name(file, range, longest, |offset, name| {
+        if let Some(name) = names.get(name) {
+            found.insert(offset, *name);
+        }
+        if found.len() > MAX_OFFSETS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
+}
+
+/// Returns the names in a list of NUL-terminated names that match, by their offsets from the start
+/// of `range`: up to `limit` and one more. Names that are not UTF-8 are left out.
+pub(crate) fn matching_names<'a, S: Source<'a>>(
+    file: S,
+    range: Range<u64>,
+    mut matches: impl FnMut(&str) -> bool,
+    limit: usize,
+) -> HashMap<u64, String> {
+    /// The length in bytes of the longest name that is found. Names of generic functions have some
+    /// hundred bytes.
+    const LONGEST: usize = 1 << 13;
+    let mut found = HashMap::new();
+    for_each_name(file, range, LONGEST, |offset, name| {
+        if let Some(name) = std::str::from_utf8(name).ok().filter(|name| matches(name)) {
+            found.insert(offset, name.to_owned());
+        }
+        if found.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
+}
+
+/// Calls `visit` with the names in a list of NUL-terminated names and their offsets from the start of
+/// `range`, until it breaks. Some names are visited twice, and names longer than `longest` bytes
+/// may be left out.
+fn for_each_name<'a, S: Source<'a>>(
+    file: S,
+    range: Range<u64>,
+    longest: usize,
+    mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+) {
     let start = range.start;
     // A name is found in the piece that has it with the NULs before and after it.
     for_each_piece(file, range, longest + 2, |offset, piece| {
         let mut name_start = if offset == start { Some(0) } else { None };
         for nul in memchr::memchr_iter(0, piece) {
-            let name = name_start.and_then(|from| names.get(piece.get(from..nul)?));
-            if let (Some(name), Some(from)) = (name, name_start) {
-                found.insert(offset - start + from as u64, *name);
+            if let Some(from) = name_start
+                && let Some(name) = piece.get(from..nul)
+            {
+                visit(offset - start + from as u64, name)?;
             }
             name_start = Some(nul + 1);
         }
-        if found.len() > MAX_OFFSETS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        ControlFlow::Continue(())
     });
-    found
 }
 
 /// Reads words of a table, mostly in ascending order, through a window that moves over it.
@@ -104,6 +143,19 @@ mod tests {
         data.extend(b"main.work\0main");
         let found = find_names(&data[..], 0..data.len() as u64, ["main.main", "main.work", "main"]);
         assert_eq!(found, HashMap::from([(0, "main.main"), (at, "main.work")]));
+    }
+
+    #[test]
+    fn finds_matching_names_up_to_the_limit() {
+        let data = b"\0main.main\0main.work\0os.Exit\0main.\xff\0";
+        let find = |limit| {
+            let range = 0..data.len() as u64;
+            matching_names(&data[..], range, |name| name.starts_with("main."), limit)
+        };
+        let all = HashMap::from([(1, "main.main".to_owned()), (11, "main.work".to_owned())]);
+        assert_eq!(find(10), all);
+        assert_eq!(find(1).len(), 2, "one more than the limit");
+        assert_eq!(find(0).len(), 1);
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! ```
 
 use crate::binary::GoBinary;
-use crate::name_scan::{TableWindow, find_names};
+use crate::name_scan::{TableWindow, find_names, matching_names};
 pub use crate::table_layout::TableLayout;
 use crate::table_layout::{TableEntry, u32_at};
 use stapsdt::source::{Source, for_each_piece};
@@ -84,12 +84,23 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
             return HashMap::new();
         };
         let indexes = table.indexes_of(names);
+        let ranges = self.ranges(&table, indexes.values().copied());
+        let of = |(name, index)| Some((name, ranges.get(&index)?.clone()));
+        indexes.into_iter().filter_map(of).collect()
+    }
+
+    /// Returns the address ranges of the functions at these indexes of the table.
+    pub(crate) fn ranges(
+        &self,
+        table: &FunctionTable<'a, S>,
+        indexes: impl Iterator<Item = u64> + Clone,
+    ) -> HashMap<u64, Range<u64>> {
         // In position-independent files, the dynamic loader may fill in the addresses of entries.
         let place = |index: u64| table.layout.address_of_entry(&self.view, index);
         let places: HashSet<u64> = indexes
-            .values()
+            .clone()
             .filter(|_| table.layout.has_addresses)
-            .flat_map(|index| [*index, *index + 1])
+            .flat_map(|index| [index, index + 1])
             .filter_map(place)
             .collect();
         let relocated = if places.is_empty() {
@@ -101,9 +112,8 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
             Some(address) => Some(*address),
             None => table.entry(index).map(|entry| entry.address),
         };
-        let range = |index: u64| Some(address(index)?..address(index + 1)?);
-        let ranges = indexes.into_iter().filter_map(|(name, index)| Some((name, range(index)?)));
-        ranges.collect()
+        let range = |index: u64| Some((index, address(index)?..address(index + 1)?));
+        indexes.filter_map(range).collect()
     }
 }
 
@@ -156,7 +166,7 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
 
     /// Returns the function at an index; `None` if the index is out of range or the entry is
     /// damaged.
-    fn get(&self, index: u64) -> Option<Function<'a>> {
+    pub(crate) fn get(&self, index: u64) -> Option<Function<'a>> {
         if index >= self.layout.functions {
             return None;
         }
@@ -178,30 +188,84 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// It scans the names, then the entries, both in pieces: memory use does not depend on the size
     /// of the table.
     fn indexes_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, u64> {
-        let layout = &self.layout;
+        let names = find_names(self.file, self.names_range(), names);
         let mut found = HashMap::new();
-        let end_of_table = layout.offset.saturating_add(layout.size);
-        let in_file = |at: u64| layout.offset.saturating_add(at).min(end_of_table);
+        self.for_each_name_offset(|index, at| {
+            if let Some(name) = names.get(&at) {
+                found.entry(*name).or_insert(index);
+            }
+        });
+        found
+    }
+
+    /// Returns the names that match, in alphabetical order, with the indexes of the functions that
+    /// have them. A name has no index if the calls of the function are all inlined, and several
+    /// if it is that of a generic function. Finds up to `limit` names and one more.
+    pub(crate) fn matching(
+        &self,
+        matches: impl FnMut(&str) -> bool,
+        limit: usize,
+    ) -> Vec<(String, Vec<u64>)> {
+        let names = matching_names(self.file, self.names_range(), matches, limit);
+        // The linker can write a name twice: for each calling convention of a function.
+        let mut indexes: BTreeMap<&str, Vec<u64>> =
+            names.values().map(|name| (name.as_str(), Vec::new())).collect();
+        if !names.is_empty() {
+            self.for_each_name_offset(|index, at| {
+                if let Some(of_name) = names.get(&at).and_then(|name| indexes.get_mut(&**name)) {
+                    of_name.push(index);
+                }
+            });
+        }
+        indexes.into_iter().map(|(name, indexes)| (name.to_owned(), indexes)).collect()
+    }
+
+    /// Returns the range of the file that holds the names.
+    fn names_range(&self) -> Range<u64> {
+        let layout = &self.layout;
         let others = [layout.units, layout.files, layout.values, layout.entries, layout.size];
-        let names_end = others.into_iter().filter(|at| *at > layout.names).min().unwrap_or(0);
-        let names = find_names(self.file, in_file(layout.names)..in_file(names_end), names);
+        let end = others.into_iter().filter(|at| *at > layout.names).min().unwrap_or(0);
+        self.in_file(layout.names)..self.in_file(end)
+    }
+
+    /// Returns the file offset of an offset in the table, at most that of its end.
+    fn in_file(&self, at: u64) -> u64 {
+        let end_of_table = self.layout.offset.saturating_add(self.layout.size);
+        self.layout.offset.saturating_add(at).min(end_of_table)
+    }
+
+    /// Calls `visit` with the index of each function and the offset of its name from the first name.
+    fn for_each_name_offset(&self, mut visit: impl FnMut(u64, u64)) {
+        let layout = &self.layout;
         let mut infos = TableWindow::new(self.file, layout.offset, layout.size);
         let entry_size = layout.entry_size();
         let entries_len = layout.functions.saturating_mul(entry_size);
-        let entries = layout.entries..layout.entries.saturating_add(entries_len);
+        let end = layout.entries.saturating_add(entries_len);
+        let range = self.in_file(layout.entries)..self.in_file(end);
         let mut index = 0;
-        for_each_piece(self.file, in_file(entries.start)..in_file(entries.end), 0, |_, piece| {
+        for_each_piece(self.file, range, 0, |_, piece| {
             for entry in piece.chunks_exact(entry_size as usize) {
                 let info = layout.entry(entry).and_then(|entry| entry.info.checked_add(4));
-                let name = info.and_then(|at| infos.u32_at(at));
-                if let Some(name) = name.and_then(|at| names.get(&at.into())) {
-                    found.entry(*name).or_insert(index);
+                if let Some(at) = info.and_then(|at| infos.u32_at(at)) {
+                    visit(index, at.into());
                 }
                 index += 1;
             }
             if infos.is_exhausted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        found
+    }
+
+    /// Returns the number of bytes between the stack pointer at an address in a function and that at
+    /// its first instruction; `None` if the table has none.
+    pub(crate) fn frame_size(&self, function: &Function<'a>, address: u64) -> Option<i32> {
+        let table = self.u32_at(function.info.checked_add(16)?)?;
+        self.pc_value(table, function.entry, address)
+    }
+
+    /// Returns the path of the source file of a function's first instruction; `None` if the table
+    /// has none.
+    pub(crate) fn source_file(&self, function: &Function<'a>) -> Option<&'a str> {
+        self.line(function, function.entry).map(|line| line.file)
     }
 
     /// Returns the function that contains a link-time address; `None` if no function does.
@@ -216,6 +280,14 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
             if self.entry(middle)?.address <= address { low = middle + 1 } else { high = middle }
         }
         self.get(low.checked_sub(1)?)
+    }
+
+    /// Returns the size in bytes of a function's parameters and results on the stack, with the
+    /// slots into which it may spill registers. `None` for some functions in assembly.
+    pub(crate) fn argument_bytes(&self, function: &Function<'a>) -> Option<u64> {
+        /// `internal/abi.ArgsSizeUnknown`.
+        const UNKNOWN: u32 = 0x8000_0000;
+        self.u32_at(function.info.checked_add(8)?).filter(|size| *size != UNKNOWN).map(u64::from)
     }
 
     /// Returns the source line of an address in a function; `None` if the table has none for it.

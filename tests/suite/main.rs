@@ -23,6 +23,7 @@ mod docs;
 mod errors;
 mod export;
 mod fresh_root;
+mod function_probes;
 mod generated_code;
 mod go_runtime;
 mod hostile_files;

@@ -22,6 +22,7 @@ pub(crate) const MODULES: &[&str] = &[
     LIBRARIES[1],
     "tests/go/unmodified",
     "usdt-gen/src/inject/helper",
+    "tests/go/functions",
 ];
 
 /// The modules that depend on many libraries: the packages for them, and the program that uses these.

@@ -129,11 +129,13 @@ fn unpaired(entries: &[(String, Summary)]) -> Option<Family> {
     let mut all = Vec::new();
     for (unique, summary) in with_unique_names(entries) {
         let Some(unpaired) = summary.unpaired else { continue };
-        for (reason, n) in [
+        let reasons = [
             ("without_start", unpaired.unmatched_ends),
             ("overwritten", unpaired.overwritten),
             ("too_deep", unpaired.too_deep),
-        ] {
+        ];
+        let unwound = unpaired.unwound.map(|n| ("unwound", n));
+        for (reason, n) in reasons.into_iter().chain(unwound) {
             all.push(series(&[("entry", &unique), ("reason", reason)], n));
         }
     }

@@ -11,6 +11,8 @@ mod attach;
 pub mod bcc;
 mod embedded;
 #[cfg(test)]
+mod frame_tests;
+#[cfg(test)]
 mod nesting_tests;
 pub mod simulated;
 mod traits;

@@ -245,10 +245,20 @@ impl State {
         }
         let mut frame = vec![0; handler.frame.size as usize];
         execute(hit, &mut frame, &handler.frame.filter_reads);
+        let frame_key = handler.action.frame_key().map(|key| region(&mut frame.clone(), key));
+        let outcome = self.filter(hit, handler, &plan, frame);
+        if let (Some(key), Outcome::Filtered | Outcome::Dropped) = (frame_key, &outcome) {
+            self.starts.remove(&key);
+        }
+        outcome
+    }
+
+    /// Evaluates the filter and the limits, then carries out the action.
+    fn filter(&mut self, hit: &Hit, handler: &Handler, plan: &Plan, frame: Vec<u8>) -> Outcome {
         if handler.filter.as_ref().is_some_and(|condition| !holds(hit, &frame, condition)) {
             return Outcome::Filtered;
         }
-        if let Some(n) = plan.sample {
+        if let Some(n) = plan.sample.filter(|_| handler.action.is_sampled()) {
             self.sampled += 1;
             if !(self.sampled - 1).is_multiple_of(n.into()) {
                 return Outcome::Filtered;
@@ -285,7 +295,7 @@ impl State {
                 let key = region(&mut frame, key);
                 self.aggregate(key, value.unwrap_or(0))
             }
-            Action::Start { key, saved, nesting } => {
+            Action::Start { key, saved, nesting, .. } => {
                 let failed = nesting.is_some_and(|n| faults(&frame) & n.label_faults != 0);
                 put(&mut frame, saved.at, if failed { 0 } else { hit.time_ns });
                 let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
@@ -303,7 +313,7 @@ impl State {
                     None => Outcome::Dropped,
                 }
             }
-            Action::End { start, key, kept, nesting } => {
+            Action::End { start, key, kept, nesting, .. } => {
                 let start = region(&mut frame, start);
                 let popped = match nesting {
                     None => self.starts.remove(&start).ok_or(Missing::Unmatched),

@@ -4,12 +4,14 @@
 //! library. It also says which registers and struct fields hold the arguments at the function's
 //! entry.
 
+use super::function_arguments::ArgumentNames;
+use super::function_probes::add_function_probes;
 use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
 use gobinary::function_entry::{EntryPoint, Location, NoEntries};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
+use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
 use stapsdt::schema::{self, Kind};
@@ -23,7 +25,17 @@ use std::sync::Arc;
 /// added. Each call of such a function traps, so a wildcard must not attach to them by accident.
 ///
 /// A Go binary that cannot have function entries gets a warning that says why.
+///
+/// Functions that a glob names as `func:SYMBOL` or `func:SYMBOL%return` are added, too, without
+/// arguments that options name.
 pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
+    add_functions(found, globs, &ArgumentNames::default());
+}
+
+/// As [`add_function_entries`], with the arguments that options name:
+/// [`Options::argument_names`](crate::plan::Options::argument_names) returns them.
+pub fn add_functions(found: &mut [ScannedObject], globs: &[String], names: &ArgumentNames) {
+    found.iter_mut().for_each(|one| add_function_probes(one, globs, names));
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
     wanted.dedup_by_key(|p| p.name);
@@ -96,7 +108,7 @@ fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Result<Vec<Pro
     Ok(points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect())
 }
 
-fn describe(reason: NoEntries, version: Option<&str>, arch: Arch) -> String {
+pub(super) fn describe(reason: NoEntries, version: Option<&str>, arch: Arch) -> String {
     match reason {
         NoEntries::StackArguments { first_minor } => {
             let arch = match arch {
@@ -169,19 +181,24 @@ fn probe<'a>(
         stack_check: instruction == Instruction::Branch,
         goid_offset,
         enum_labels,
+        errors: Vec::new(),
         symbols: Arc::default(),
     })
 }
 
 /// Prints a location in the syntax of notes, extended by dereferences: `8@56(16(%rdi))` is the
 /// value 56 bytes after the address that the pointer at `16(%rdi)` holds.
-fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
+pub(super) fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
     let (operand, rest) = match location {
         Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),
         Location::Constant(number) => (Operand::Constant(Expr::number(*number)), &[][..]),
         Location::Memory { base, offsets } => {
             let (first, rest) = offsets.split_first().unwrap_or((&0, &[]));
-            let (disp, base) = (Expr::number(*first), Some(Register::gpr(*base)));
+            let base = match (arch, base) {
+                (Arch::Aarch64, 31) => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
+                _ => Register::gpr(*base),
+            };
+            let (disp, base) = (Expr::number(*first), Some(base));
             (Operand::Memory { disp, base, index: None }, rest)
         }
     };

@@ -9,6 +9,8 @@
 mod catalog;
 mod file_bytes;
 mod file_facts;
+mod function_arguments;
+mod function_probes;
 mod functions;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -33,14 +35,15 @@ pub mod select;
 pub(crate) use file_bytes::FileBytes;
 #[doc(hidden)]
 pub use file_facts::{FileFacts, file_facts};
-pub use functions::{RuntimeEntries, add_function_entries, runtime_entries};
+pub use function_arguments::ArgumentNames;
+pub use functions::{RuntimeEntries, add_function_entries, add_functions, runtime_entries};
 pub use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
-pub(crate) use notes::{EnumLabels, NATIVE, goroutine_register};
+pub(crate) use notes::{EnumLabels, ErrorWords, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;

@@ -3,6 +3,7 @@
 
 use super::file_bytes::FileBytes;
 use super::object::Object;
+use super::select::RETURN;
 use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
@@ -31,6 +32,9 @@ pub enum Source {
     /// The entry of a function that serves as a probe; see
     /// [`add_function_entries`](super::add_function_entries).
     Entry,
+    /// The entry or a return of a function of a Go binary, which a glob of the provider `func`
+    /// names.
+    Function,
 }
 
 /// Where the names and types of a probe's arguments come from.
@@ -50,6 +54,17 @@ pub enum SchemaSource {
 
 /// The labels of an enumeration, indexed by value.
 pub(crate) type EnumLabels = &'static [&'static str];
+
+/// Where the words of an `error` are, in the syntax of `Probe::args`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorWords {
+    /// The name of the argument.
+    pub(crate) name: String,
+    /// The first word of the interface, which is zero if it is nil.
+    pub(crate) first: String,
+    /// The address of the type's descriptor.
+    pub(crate) ty: String,
+}
 
 /// One site of a probe and what is known about its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +109,9 @@ pub struct Probe {
     pub(crate) goid_offset: Option<u32>,
     /// The labels of enumeration arguments, by argument name.
     pub(crate) enum_labels: Vec<(String, EnumLabels)>,
+    /// The interface words of arguments of the Go type `error`, whose operands in `args` are the
+    /// string at the start of the error's data.
+    pub(crate) errors: Vec<ErrorWords>,
     /// The linked addresses of the symbols that argument specifications of this file name, as far
     /// as the symbol tables have them.
     pub(crate) symbols: Arc<BTreeMap<String, u64>>,
@@ -117,6 +135,11 @@ impl Probe {
         format!("{}:{}", self.provider, self.name)
     }
 
+    /// Returns true if the site is a return of a function.
+    pub fn is_function_return(&self) -> bool {
+        self.source == Source::Function && self.name.ends_with(RETURN)
+    }
+
     /// Returns true if the kernel single-steps the instruction at the site, which makes a hit tens of
     /// times slower. Such sites are attached to only with
     /// [`Options::single_step`](crate::plan::Options::single_step).
@@ -126,8 +149,15 @@ impl Probe {
     }
 
     /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
-    /// schema, the argument specification stands in place of names and types.
+    /// schema, the argument specification stands in place of names and types. For a function with
+    /// debug information, it is the signature in Go's syntax, such as `func:main.add(a int) int`.
     pub fn prototype(&self) -> String {
+        if let Some(schema) = &self.schema
+            && self.source == Source::Function
+            && let Some(rest) = schema.doc.strip_prefix(self.name.trim_end_matches(RETURN))
+        {
+            return format!("{}{rest}", self.full_name());
+        }
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
             None => argspec::split(&self.args).map(str::to_owned).collect(),
@@ -473,6 +503,7 @@ impl Scanner<'_, '_> {
             risks_red_zone: is_amd64 && source == Source::Note && site::is_nop5(code),
             goid_offset: goid,
             enum_labels: Vec::new(),
+            errors: Vec::new(),
             symbols: Arc::default(),
         });
     }

@@ -30,6 +30,7 @@ pub fn probe(args: &str) -> Probe {
         stack_check: false,
         goid_offset: None,
         enum_labels: Vec::new(),
+        errors: Vec::new(),
         symbols: Arc::default(),
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use indexmap::IndexSet;
 use std::fmt;
 use std::sync::Arc;
-use wildmatch::WildMatch;
+use wildmatch::{WildMatch, WildMatchPattern};
 
 /// A selected probe site and the file that contains it.
 #[derive(Clone, Debug)]
@@ -31,11 +31,19 @@ pub struct Selected {
     pub pids: Arc<[u32]>,
 }
 
+/// The provider of function probes.
+pub(crate) const FUNCTIONS: &str = "func";
+/// The suffix of probes at the returns of a function.
+pub(crate) const RETURN: &str = "%return";
+
 /// A pattern `provider:probe`, in which `*` matches any characters and `?` matches one.
 ///
 /// A pattern without `:` matches probe names of all providers. An empty part matches everything.
 /// `-` and `__` in names are the same: DTrace writes `request-start`, notes have `request__start`.
 /// The name of a generated Go function, `RequestStart`, matches that probe, too.
+///
+/// `func:SYMBOL` is the entry of a function of a Go binary, and `func:SYMBOL%return` its returns. In
+/// SYMBOL, the asterisk of `(*` is not a wildcard.
 ///
 /// ```
 /// use usdt_attach::discover::select::Glob;
@@ -50,21 +58,97 @@ pub struct Glob {
     pattern: String,
     provider: WildMatch,
     probe: WildMatch,
-    /// The pattern of the probe without its case, if it may be the name of a Go function.
-    go_function: Option<Box<WildMatch>>,
+    /// Another meaning of the pattern; `None` if it has none.
+    special: Option<Box<SpecialPattern>>,
+}
+
+/// A pattern that matches other names than those of notes.
+#[derive(Clone, Debug)]
+enum SpecialPattern {
+    /// May be the name of the Go function of a probe: without its case.
+    GoFunction(WildMatch),
+    /// Is that of a function probe.
+    Function(FunctionPattern),
+}
+
+/// A pattern of functions: `func:SYMBOL` or `func:SYMBOL%return`.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionPattern {
+    symbol: WildMatchPattern<ANY, ONE>,
+    /// True for the returns of the functions, false for their entries.
+    pub(crate) is_return: bool,
+    pattern: String,
+}
+
+/// Wildcards that no symbol contains, in place of `*` and `?`.
+const ANY: char = '\u{1}';
+const ONE: char = '\u{2}';
+
+impl FunctionPattern {
+    /// Parses a glob; `None` if its provider is not `func`.
+    pub(crate) fn parse(glob: &str) -> Option<FunctionPattern> {
+        let symbol = glob.strip_prefix(FUNCTIONS)?.strip_prefix(':')?;
+        let (symbol, is_return) = match symbol.strip_suffix(RETURN) {
+            Some(symbol) => (symbol, true),
+            None => (symbol, false),
+        };
+        let mut before = None;
+        let translate = |c| {
+            let is_receiver = before.replace(c) == Some('(');
+            match c {
+                '*' if !is_receiver => ANY,
+                '?' => ONE,
+                c => c,
+            }
+        };
+        let symbol: String =
+            if symbol.is_empty() { "*" } else { symbol }.chars().map(translate).collect();
+        let symbol = WildMatchPattern::new(&symbol);
+        Some(FunctionPattern { symbol, is_return, pattern: glob.to_owned() })
+    }
+
+    /// Returns true if the name of a function matches.
+    pub(crate) fn matches_symbol(&self, symbol: &str) -> bool {
+        self.symbol.matches(symbol)
+    }
+
+    /// Returns true if the name of a function probe matches.
+    fn matches(&self, probe: &str) -> bool {
+        match probe.strip_suffix(RETURN) {
+            Some(symbol) => self.is_return && self.matches_symbol(symbol),
+            None => !self.is_return && self.matches_symbol(probe),
+        }
+    }
+}
+
+impl fmt::Display for FunctionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pattern)
+    }
 }
 
 impl Glob {
     /// Creates a glob. Every string is a valid pattern.
     pub fn new(pattern: &str) -> Glob {
         let (provider, probe) = pattern.split_once(':').unwrap_or(("*", pattern));
+        let go_function =
+            || is_go_spelling(probe).then(|| WildMatch::new(&probe.to_ascii_lowercase()));
+        let special = match FunctionPattern::parse(pattern) {
+            Some(function) => Some(SpecialPattern::Function(function)),
+            None => go_function().map(SpecialPattern::GoFunction),
+        };
         Glob {
             pattern: pattern.to_owned(),
             provider: part_pattern(provider),
             probe: part_pattern(probe),
-            go_function: is_go_spelling(probe)
-                .then(|| Box::new(WildMatch::new(&probe.to_ascii_lowercase()))),
+            special: special.map(Box::new),
         }
+    }
+
+    /// Returns the glob of the returns of functions, if this one is that of their entries.
+    pub fn returns(&self) -> Option<String> {
+        let entries = self.function().filter(|function| !function.is_return)?;
+        Some(format!("{entries}{RETURN}"))
     }
 
     /// Returns true if the probe's names match.
@@ -74,6 +158,9 @@ impl Glob {
 
     /// Returns true if a probe with these names matches.
     pub fn matches_names(&self, provider: &str, probe: &str) -> bool {
+        if let Some(function) = self.function() {
+            return provider == FUNCTIONS && function.matches(probe);
+        }
         self.provider.matches(&normalized_name(provider))
             && (self.probe.matches(&normalized_name(probe)) || self.matches_go_function(probe))
     }
@@ -82,9 +169,20 @@ impl Glob {
     /// the probe: `RequestStart` for `request__start`, `HTTPDone` for `http_done`.
     fn matches_go_function(&self, probe: &str) -> bool {
         let words = || probe.chars().filter(|c| !matches!(c, '_' | '-'));
-        self.go_function
-            .as_ref()
-            .is_some_and(|glob| glob.matches(&words().collect::<String>().to_ascii_lowercase()))
+        match self.special.as_deref() {
+            Some(SpecialPattern::GoFunction(glob)) => {
+                glob.matches(&words().collect::<String>().to_ascii_lowercase())
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the pattern of functions; `None` if the glob is that of other probes.
+    fn function(&self) -> Option<&FunctionPattern> {
+        match self.special.as_deref() {
+            Some(SpecialPattern::Function(function)) => Some(function),
+            _ => None,
+        }
     }
 }
 
@@ -122,7 +220,7 @@ pub(crate) fn normalized_name(name: &str) -> String {
 pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>> {
     for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
-            return Err(Error::no_match(&glob, available_probes(found)));
+            return Err(Error::no_match(&glob, available_for(&glob, found)));
         }
     }
     Ok(select_if_any(found, globs))
@@ -171,6 +269,15 @@ pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected>
     out
 }
 
+/// Says what can be selected instead of a glob without match, for a message: as
+/// [`available_probes`], but for functions how to list them.
+pub fn available_for(glob: &Glob, found: &[ScannedObject]) -> String {
+    match glob.function() {
+        Some(_) => "the target has no such function; `usdt-attach list BIN 'func:main.*'` lists those of package main".to_owned(),
+        None => available_probes(found),
+    }
+}
+
 /// Lists the probes that can be selected, for a message: the first few and the number of the
 /// others.
 pub fn available_probes(found: &[ScannedObject]) -> String {
@@ -210,7 +317,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn matches_functions_by_their_symbols() {
+        for (glob, probe, expected) in [
+            ("func:main.(*Store).Get", "main.(*Store).Get", true),
+            ("func:main.(*Store).Get", "main.(*Store).Get%return", false),
+            ("func:main.(*Store).Get%return", "main.(*Store).Get%return", true),
+            ("func:main.(*Store).Get%return", "main.(*Store).Get", false),
+            ("func:main.(*Store).*", "main.(*Store).Put", true),
+            ("func:main.(*).Put", "main.(*Store).Put", false),
+            ("func:*/store.(*Store).*", "example.com/store.(*Store).Get", true),
+            ("func:*/store.(*Store).*", "example.com/store.Store.Get", false),
+            ("func:main.*", "main.run-time", true),
+            ("func:main.*", "main.f%return", false),
+            ("func:*%return", "main.f%return", true),
+            ("func:main.f?", "main.f1", true),
+            ("func:", "main.f", true),
+            ("func:main.Run", "main.run", false),
+        ] {
+            assert_eq!(Glob::new(glob).matches_names("func", probe), expected, "{glob} {probe}");
+        }
+        assert!(!Glob::new("func:main.f").matches_names("app", "main.f"));
+    }
+
     proptest! {
+        #[test]
+        fn every_symbol_matches_itself(symbol in "[a-z./()*%A-Z\\[\\]-]{1,30}") {
+            let glob = Glob::new(&format!("func:{symbol}"));
+            prop_assert!(glob.matches_names("func", &symbol));
+        }
+
         #[test]
         fn every_name_matches_itself(name in "[A-Za-z_-]{1,12}") {
             prop_assert!(Glob::new(&name).matches_names("app", &name));

@@ -5,10 +5,11 @@
 pub(crate) mod constants;
 pub mod counts;
 mod elf_symbols;
+mod error_strings;
 pub mod goroutines;
 pub mod symbolize;
 
-use crate::plan::record_layout::{self, ArgView, Layout, StackField, StringField};
+use crate::plan::record_layout::{self, ArgView, InterfaceSlots, Layout, StackField, StringField};
 use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use constants::{Constants, StringRef};
 use stapsdt::schema::Kind;
@@ -31,6 +32,8 @@ pub struct Decoder {
     sites: Vec<DecoderSite>,
     /// The minimum record length of each handler, in bytes.
     min_record_lens: Vec<usize>,
+    /// True if an argument is an `error` whose string depends on its type.
+    has_errors: bool,
     /// Nanoseconds to add to the kernel's monotonic time to get `CLOCK_REALTIME`.
     pub(crate) clock_offset: i64,
 }
@@ -76,6 +79,15 @@ pub struct Event<'a> {
     /// Goroutine id. `None` outside of Go code, on threads without a goroutine, and in binaries that
     /// do not tell where the id is.
     pub goid: Option<u64>,
+}
+
+/// The words of an interface.
+#[derive(Clone, Copy, Debug)]
+struct InterfaceValue {
+    /// Zero if the interface is nil.
+    first: u64,
+    /// The address of the dynamic type's descriptor.
+    ty: u64,
 }
 
 /// A goroutine or a thread. Hits on one track follow each other; trace viewers draw a line for each
@@ -212,7 +224,11 @@ impl Decoder {
             })
             .collect();
         let min_record_lens = plan.handlers.iter().map(min_record_len).collect();
-        Decoder { plan, sites, min_record_lens, clock_offset: 0 }
+        let has_errors = plan.handlers.iter().any(|handler| match &handler.action {
+            Action::Record(layout) => layout.args.iter().any(|arg| arg.interface.is_some()),
+            _ => false,
+        });
+        Decoder { plan, sites, min_record_lens, has_errors, clock_offset: 0 }
     }
 
     /// True if the plan describes this record, so that [`Decoder::decode`] returns an event.
@@ -226,11 +242,11 @@ impl Decoder {
     /// Returns a copy of the record with the strings that were not in memory at the hit, as far as
     /// `constants` has them. `None` if none was missing, as usual, or none is known.
     pub(crate) fn complete(&self, record: &[u8], constants: &mut Constants) -> Option<Vec<u8>> {
-        if u32_at(record, record_layout::FAULTS)? == 0 {
+        if u32_at(record, record_layout::FAULTS)? == 0 && !self.has_errors {
             return None;
         }
         let event = self.decode(record)?;
-        let mut out: Option<Vec<u8>> = None;
+        let mut out = error_strings::complete(&event, constants);
         /// The fault bit that several reads may share.
         const SHARED: u8 = 31;
         for (string, address) in event.missing_strings().filter(|(s, _)| s.fault != SHARED) {
@@ -374,6 +390,15 @@ impl<'a> Event<'a> {
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
+        if let Some(interface) = view.interface {
+            match self.interface(interface) {
+                None => return Value::Unreadable,
+                Some(InterfaceValue { first: 0, .. }) => return Value::Nil,
+                // `Decoder::complete` clears the type once it has found the string.
+                Some(InterfaceValue { first, ty }) if ty != 0 => return Value::Pointer(first),
+                Some(_) => {}
+            }
+        }
         let Some(slot) = view.slot.filter(|slot| !self.has_fault(slot.fault)) else {
             return Value::Unreadable;
         };
@@ -393,6 +418,15 @@ impl<'a> Event<'a> {
             Kind::Pointer => Value::Pointer(raw),
             Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.string(view, raw),
         }
+    }
+
+    /// The words of an interface; `None` if they could not be read.
+    fn interface(&self, slots: InterfaceSlots) -> Option<InterfaceValue> {
+        let word = |slot: ArgSlot| slot.read(self.record).filter(|_| !self.has_fault(slot.fault));
+        let first = word(slots.first)?;
+        // A nil interface has no type to read.
+        let ty = if first == 0 { 0 } else { word(slots.ty)? };
+        Some(InterfaceValue { first, ty })
     }
 
     /// The value of a string or bytes argument, whose pointer is given.
@@ -473,6 +507,7 @@ mod tests {
             slot: Some(slot),
             string: text,
             labels: None,
+            interface: None,
             problem: None,
         }
     }

@@ -3,14 +3,15 @@
 //! ```text
 //! filter     = any ;           any = all { "||" all } ;       all = one { "&&" one } ;
 //! one        = "!" one | "(" any ")" | subject [ test literal ] ;
-//! subject    = NAME | "str(" NAME ")" ;
+//! subject    = NAME | ( "str(" | "len(" | "cap(" ) NAME ")" ;
 //! test       = "==" | "!=" | "<" | "<=" | ">" | ">=" ;
 //! literal    = number | 'string' | "string" | "true" | "false" | "nil" ;
 //! ```
 //!
 //! A name is the name of an argument, `argN` for the argument at position N, or one of `pid`,
 //! `tid`, `goid` and `comm`. A subject without a comparison means "is not zero". `str(NAME)` reads
-//! an integer or pointer argument as a C string.
+//! an integer or pointer argument as a C string. The argument of a function probe can have a path of
+//! fields, `r.URL.Path`, and a size, `len(NAME)` or `cap(NAME)`.
 //!
 //! A trailing `*` in a string makes a prefix match; `\*` is a literal asterisk. Strings and `nil`
 //! support only `==` and `!=`.
@@ -129,6 +130,17 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.string { write!(f, "str({})", self.name) } else { f.write_str(&self.name) }
+    }
+}
+
+impl Expr {
+    /// Returns the subjects of all comparisons, in their order.
+    pub(crate) fn subjects(&self) -> Vec<&Subject> {
+        match self {
+            Expr::All(a, b) | Expr::Any(a, b) => [a.subjects(), b.subjects()].concat(),
+            Expr::Not(inner) => inner.subjects(),
+            Expr::Compare { subject, .. } => vec![subject],
+        }
     }
 }
 
@@ -272,11 +284,12 @@ impl Parser<'_> {
 
     fn name(&mut self) -> Option<String> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let name = rest.get(..end).unwrap_or_default().to_owned();
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return None;
+        let len = name_len(rest).filter(|_| !rest.starts_with(|c: char| c.is_ascii_digit()))?;
+        let mut end = len;
+        while let Some(len) = rest.get(end..)?.strip_prefix('.').and_then(name_len) {
+            end += 1 + len;
         }
+        let name = rest.get(..end)?.to_owned();
         self.at += end;
         Some(name)
     }
@@ -285,16 +298,21 @@ impl Parser<'_> {
         let Some(name) = self.name() else {
             return self.problem("expected the name of an argument");
         };
-        if name != "str" || !self.take("(") {
+        let is_function = ["str", "len", "cap"].contains(&name.as_str());
+        if !is_function || !self.take("(") {
             return Ok(Subject { name, string: false });
         }
-        let Some(name) = self.name() else {
+        let Some(inner) = self.name() else {
             return self.problem("expected the name of an argument");
         };
         if !self.take(")") {
             return self.problem("missing `)`");
         }
-        Ok(Subject { name, string: true })
+        Ok(match name.as_str() {
+            "str" => Subject { name: inner, string: true },
+            // The argument of a function probe has this name.
+            size => Subject { name: format!("{size}({inner})"), string: false },
+        })
     }
 
     fn literal(&mut self) -> Result<Literal> {
@@ -388,6 +406,13 @@ impl Parser<'_> {
     }
 }
 
+/// Returns the length of the name at the beginning of `source`, without the fields after it; `None`
+/// if there is none.
+fn name_len(source: &str) -> Option<usize> {
+    let is_end = |c: char| !c.is_alphanumeric() && c != '_';
+    Some(source.find(is_end).unwrap_or(source.len())).filter(|len| *len > 0)
+}
+
 /// Returns the length of the number at the beginning of `source`. A sign is part of it at the
 /// beginning and after the `e` of a decimal exponent.
 fn number_end(source: &str) -> usize {
@@ -438,6 +463,19 @@ mod tests {
         ];
         for (source, expected) in cases {
             assert_eq!(Filter::parse(source).unwrap().0, expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn names_can_have_fields() {
+        let path = compare("r.URL.Path", Test::Eq, string("/x", false));
+        assert_eq!(Filter::parse("r.URL.Path == '/x'").unwrap().0, path);
+        assert_eq!(Subject::parse("a.b").unwrap().name, "a.b");
+        assert_eq!(Filter::parse("len(a.b) > 1").unwrap().0.subjects()[0].name, "len(a.b)");
+        assert_eq!(Filter::parse("len > 1 && cap").unwrap().0.subjects()[0].name, "len");
+        assert_eq!(Filter::parse("str(a.b) && a.b > .5 || !c.d").unwrap().0.subjects().len(), 3);
+        for wrong in ["a.", "a..b", ".a", "a. b"] {
+            assert!(Filter::parse(wrong).is_err(), "{wrong}");
         }
     }
 

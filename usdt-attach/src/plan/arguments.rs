@@ -44,12 +44,37 @@ pub(super) struct Argument {
     pub(super) length: Option<OperandResult>,
     /// The labels of an enumeration; `None` for other arguments.
     pub(super) labels: Option<EnumLabels>,
+    /// The words of the interface, if the argument is an `error` whose string depends on its type.
+    pub(super) interface: Option<InterfaceWords>,
+}
+
+/// The words of an interface.
+#[derive(Clone, Debug)]
+pub(super) struct InterfaceWords {
+    /// The first word, which is zero if the interface is nil.
+    pub(super) first: OperandResult,
+    /// The address of the descriptor of the dynamic type.
+    pub(super) ty: OperandResult,
 }
 
 impl Argument {
     /// Returns an integer without length and labels.
     fn integer(name: String, value: OperandResult) -> Argument {
-        Argument { name, kind: Kind::Int, value, length: None, labels: None }
+        Argument { name, kind: Kind::Int, value, length: None, labels: None, interface: None }
+    }
+
+    /// Returns the operands that a filter or a key needs: for an error, that it is nil or not.
+    pub(super) fn key_operands(&self) -> Vec<OperandResult> {
+        match &self.interface {
+            Some(interface) => vec![interface.first.clone()],
+            None => [&self.value].into_iter().chain(&self.length).cloned().collect(),
+        }
+    }
+
+    /// Returns the operands that a record needs.
+    pub(super) fn record_operands(&self) -> Vec<OperandResult> {
+        let interface = self.interface.iter().flat_map(|i| [&i.first, &i.ty]);
+        [&self.value].into_iter().chain(&self.length).chain(interface).cloned().collect()
     }
 }
 
@@ -82,13 +107,7 @@ impl Arguments {
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
         // The planner has skipped the probes of other architectures.
         let arch = probe.arch().unwrap_or(NATIVE);
-        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, arch)
-            .into_iter()
-            .map(|arg| match arg.value {
-                Ok(value) => resolve_symbol(probe, value),
-                Err(error) => parse_dereferences(probe, &arg.spec).ok_or_else(|| error.to_string()),
-            })
-            .collect();
+        let mut operands = parse_operands(probe, &probe.args, arch);
         let declared = probe.schema.as_ref().map_or(operands.len(), schema::Probe::words);
         let goid = if operands.len() == declared + 1 && probe.schema.is_some() {
             operands.pop().and_then(Result::ok).map(|resolved| resolved.value.operand)
@@ -96,7 +115,7 @@ impl Arguments {
             probe.goid_offset.map(|offset| goroutine_id(offset, arch))
         };
         let mut list = match &probe.schema {
-            Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
+            Some(schema) => declared_arguments(schema, &operands, probe, arch),
             None => (0..)
                 .zip(operands)
                 .map(|(i, value)| Argument::integer(format!("arg{i}"), value))
@@ -214,6 +233,15 @@ fn check_kind(argument: &mut Argument, probe: &Probe) -> Option<String> {
     ))
 }
 
+/// Parses operands in the syntax of notes, extended by dereferences.
+fn parse_operands(probe: &Probe, specs: &str, arch: Arch) -> Vec<OperandResult> {
+    let operand = |arg: argspec::Arg| match arg.value {
+        Ok(value) => resolve_symbol(probe, value),
+        Err(error) => parse_dereferences(probe, &arg.spec).ok_or_else(|| error.to_string()),
+    };
+    argspec::parse(specs, arch).into_iter().map(operand).collect()
+}
+
 /// Returns the name of the argument at position N for `argN`.
 fn at_position<'a>(positions: &'a [String], name: &str) -> Option<&'a String> {
     positions.get(name.strip_prefix("arg")?.parse::<usize>().ok()?)
@@ -223,7 +251,8 @@ fn at_position<'a>(positions: &'a [String], name: &str) -> Option<&'a String> {
 fn declared_arguments(
     schema: &schema::Probe,
     operands: &[OperandResult],
-    enum_labels: &[(String, EnumLabels)],
+    probe: &Probe,
+    arch: Arch,
 ) -> Vec<Argument> {
     let mut at = 0;
     let mut list = Vec::new();
@@ -237,13 +266,22 @@ fn declared_arguments(
         let words = arg.kind.words();
         let length = (words == 2).then(|| operand(at + 1));
         let labels =
-            enum_labels.iter().find(|(name, _)| *name == arg.name).map(|(_, labels)| *labels);
+            probe.enum_labels.iter().find(|(name, _)| *name == arg.name).map(|(_, labels)| *labels);
+        let error = probe.errors.iter().find(|error| error.name == arg.name);
+        let operand_of = |spec: &str| {
+            parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err(String::new()))
+        };
+        let interface = error.map(|error| InterfaceWords {
+            first: operand_of(&error.first),
+            ty: operand_of(&error.ty),
+        });
         list.push(Argument {
             name: arg.name.clone(),
             kind: arg.kind,
             value: operand(at),
             length,
             labels,
+            interface,
         });
         at += words;
     }
@@ -275,10 +313,11 @@ fn resolve_symbol(probe: &Probe, mut value: Value) -> OperandResult {
     Ok(value.into())
 }
 
-/// Parses the dereferences in an argument of a function entry: `8@56(16(%rdi))` is the value 56
+/// Parses the dereferences in an argument of a function entry or probe: `8@56(16(%rdi))` is the value 56
 /// bytes after the address that the pointer at `16(%rdi)` holds. Notes have no such syntax.
 fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
-    let (size, mut rest) = spec.split_once('@').filter(|_| probe.source == Source::Entry)?;
+    let is_entry = matches!(probe.source, Source::Entry | Source::Function);
+    let (size, mut rest) = spec.split_once('@').filter(|_| is_entry)?;
     let mut deref_offsets = Vec::new();
     loop {
         let (distance, inner) = rest.split_once('(')?;

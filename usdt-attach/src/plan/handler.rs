@@ -19,11 +19,11 @@
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
 use super::histogram::{Buckets, Scale};
-use super::nesting::Nesting;
+use super::nesting::{Nesting, PairBy, RowKey};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
-use crate::filter::{Expr, Filter, PROCESS, Subject};
+use crate::filter::{Filter, PROCESS, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
@@ -90,6 +90,10 @@ pub(crate) enum Action {
     Start {
         /// With nesting, 8 bytes for the slot follow in the frame.
         key: FrameRegion,
+        /// True if the key is a call frame. A start that is not taken then removes one with the same
+        /// key, which belongs to a call that has been unwound.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_frame: bool,
         /// The time, then the label fields to keep for the end; with nesting, then the level.
         saved: FrameRegion,
         /// `None` if a start replaces an earlier one with the same key.
@@ -100,6 +104,9 @@ pub(crate) enum Action {
         /// The key of the start. With nesting, 8 bytes for the slot and 8 for the level follow in
         /// the frame.
         start: FrameRegion,
+        /// As for the start: an end that is not taken removes its start.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_frame: bool,
         /// The key in the table.
         key: FrameRegion,
         /// Size in bytes of the label fields kept from the start. They are the last part of the key
@@ -108,6 +115,22 @@ pub(crate) enum Action {
         /// As for the start.
         nesting: Option<Nesting>,
     },
+}
+
+impl Action {
+    /// Returns the key of a start or an end if it is a call frame.
+    pub(crate) fn frame_key(&self) -> Option<&FrameRegion> {
+        match self {
+            Action::Start { key, is_frame: true, .. }
+            | Action::End { start: key, is_frame: true, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Returns true if sampling and rate limits apply: calls are sampled at their entries, not at their returns.
+    pub(crate) fn is_sampled(&self) -> bool {
+        !matches!(self, Action::End { is_frame: true, .. })
+    }
 }
 
 /// A part of the frame with a key or a value, filled just before it is used.
@@ -129,6 +152,8 @@ pub(crate) enum KeyWrite {
     Constant { to: u32, value: u32 },
     /// Writes the value of a slot, sign-extended if it is signed, at an offset in the frame.
     Slot { to: u32, from: ArgSlot },
+    /// Writes the difference of two slots at an offset in the frame.
+    Difference { to: u32, from: ArgSlot, subtract: ArgSlot },
 }
 
 /// Size of the largest frame in bytes. A program has 512 bytes of stack, of which compilers need a
@@ -152,12 +177,12 @@ pub(super) enum HandlerSpec<'a> {
         scale: Scale,
     },
     Start {
-        key: &'a Subject,
+        key: &'a PairBy,
         keep: &'a [Subject],
         nests: bool,
     },
     End {
-        key: &'a Subject,
+        key: &'a PairBy,
         by: &'a [Subject],
         /// Size in bytes of the label fields kept from the start.
         kept: u32,
@@ -211,8 +236,8 @@ pub(super) fn compile(
         }
         HandlerSpec::End { key, by, kept, scale, nests } => {
             buckets = Some(scale.buckets(false));
-            let start = builder.start_key(key, &mut key_fields)?;
-            builder.end(start, series, by, *kept, *nests, &mut fields)?
+            let row = RowKey { series, by, kept: *kept };
+            builder.end(key, &row, *nests, &mut key_fields, &mut fields)?
         }
     };
     let frame = builder.finish()?;
@@ -268,14 +293,18 @@ impl<'a> HandlerBuilder<'a> {
     ) -> Result<HandlerBuilder<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
-            subjects_of(&filter.0, &mut subjects);
+            subjects.extend(filter.0.subjects());
         }
         match spec {
             HandlerSpec::Record { .. } => {}
             HandlerSpec::Count { by } => subjects.extend(*by),
             HandlerSpec::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
-            HandlerSpec::Start { key, keep, .. } => subjects.extend(keep.iter().chain([*key])),
-            HandlerSpec::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
+            HandlerSpec::Start { key, keep: by, .. } | HandlerSpec::End { key, by, .. } => {
+                subjects.extend(*by);
+                if let PairBy::Subject(key) = key {
+                    subjects.push(key);
+                }
+            }
         }
         let mut builder = HandlerBuilder {
             arguments,
@@ -295,8 +324,7 @@ impl<'a> HandlerBuilder<'a> {
             match builder.resolve(subject)? {
                 ResolvedName::Argument(index, argument) if !indexes.contains(&index) => {
                     indexes.push(index);
-                    operands.push(argument.value.clone());
-                    operands.extend(argument.length.clone());
+                    operands.extend(argument.key_operands());
                 }
                 ResolvedName::Goid => uses_goid = true,
                 _ => {}
@@ -308,7 +336,7 @@ impl<'a> HandlerBuilder<'a> {
         }
         let mut slots = builder.layout.read_all(&operands, arguments.arch).into_iter();
         for index in indexes {
-            let has_length = arguments.get(index).is_some_and(|a| a.length.is_some());
+            let has_length = arguments.get(index).is_some_and(|a| a.key_operands().len() > 1);
             let value = slots.next().unwrap_or_else(|| Err(String::new()));
             let length = if has_length { slots.next().and_then(Result::ok) } else { None };
             builder.arg_slots.insert(index, ArgSlots { value, length });
@@ -336,12 +364,12 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     /// Marks a read as one that the action needs.
-    fn require(&mut self, fault: Option<u8>) {
+    pub(super) fn require(&mut self, fault: Option<u8>) {
         self.required |= fault.map_or(0, |bit| 1 << bit);
     }
 
     /// Returns the offset of the thread id, which the process id follows.
-    fn pid_tgid(&mut self) -> u32 {
+    pub(super) fn pid_tgid(&mut self) -> u32 {
         if let Some(at) = self.pid_tgid {
             return at;
         }
@@ -383,6 +411,7 @@ impl<'a> HandlerBuilder<'a> {
             {
                 Kind::Cstring
             }
+            ResolvedName::Argument(_, a) if a.interface.is_some() => Kind::Pointer,
             ResolvedName::Argument(_, a) => a.kind,
             ResolvedName::Comm => Kind::String,
             _ => Kind::Int,
@@ -495,19 +524,6 @@ impl<'a> HandlerBuilder<'a> {
         })
     }
 
-    /// Lays out the key of starts: the process id and the subject that pairs a start with its end.
-    pub(super) fn start_key(
-        &mut self,
-        key: &Subject,
-        fields: &mut Vec<Field>,
-    ) -> Result<FrameRegion, String> {
-        let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
-        let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
-        region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-        region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
-        Ok(region)
-    }
-
     /// Returns the frame.
     pub(super) fn finish(self) -> Result<Frame, String> {
         if !self.needs_frame {
@@ -530,15 +546,3 @@ impl<'a> HandlerBuilder<'a> {
 
 /// Message for a probe whose code is not Go, or whose Go release is not known.
 const NO_GOID: &str = "the probe has no goroutine id";
-
-/// Collects the subjects of all comparisons in a filter.
-fn subjects_of<'f>(expr: &'f Expr, out: &mut Vec<&'f Subject>) {
-    match expr {
-        Expr::All(a, b) | Expr::Any(a, b) => {
-            subjects_of(a, out);
-            subjects_of(b, out);
-        }
-        Expr::Not(inner) => subjects_of(inner, out),
-        Expr::Compare { subject, .. } => out.push(subject),
-    }
-}

@@ -18,9 +18,34 @@
 //! The calls above still pair, however many of them there are.
 
 use super::handler::{Action, FrameRegion, HandlerBuilder, KeyWrite};
-use super::table::Field;
+use super::reads::ArgSlot;
+use super::table::{Field, FieldKind};
+use crate::discover::goroutine_register;
 use crate::filter::Subject;
 use serde::Serialize;
+use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
+
+/// What pairs a start with its end, in addition to the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PairBy {
+    /// The value of a subject.
+    Subject(Subject),
+    /// The frame of the call: the goroutine, and the distance of the stack pointer from the top of
+    /// the stack. Stacks move, but the distance stays the same. A call that a panic unwinds leaves
+    /// its start, which the next call with the same frame replaces, so that no end of another call
+    /// finds it.
+    Frame,
+}
+
+/// What the key of an end's row in the table consists of.
+pub(super) struct RowKey<'a> {
+    /// The index of the probe.
+    pub(super) series: u32,
+    /// The labels that are read at the end.
+    pub(super) by: &'a [Subject],
+    /// Size in bytes of the label fields kept from the start.
+    pub(super) kept: u32,
+}
 
 /// Number of the outermost levels with a slot of their own.
 pub(crate) const OUTERMOST: u32 = 16;
@@ -51,12 +76,13 @@ impl HandlerBuilder<'_> {
     /// Lays out the key and the value of a start.
     pub(super) fn start(
         &mut self,
-        key: &Subject,
+        key: &PairBy,
         keep: &[Subject],
         nests: bool,
         key_fields: &mut Vec<Field>,
         fields: &mut Vec<Field>,
     ) -> Result<Action, String> {
+        let is_frame = *key == PairBy::Frame;
         let key = self.start_key(key, key_fields)?;
         if nests {
             self.layout.reserve(8);
@@ -69,19 +95,21 @@ impl HandlerBuilder<'_> {
             self.layout.reserve(8);
             saved.size += 8;
         }
-        Ok(Action::Start { key, saved, nesting: self.nesting(nests, key_faults) })
+        Ok(Action::Start { key, is_frame, saved, nesting: self.nesting(nests, key_faults) })
     }
 
-    /// Lays out the key in the table for an end, given the key of its start.
+    /// Lays out the key of the start and the key in the table for an end.
     pub(super) fn end(
         &mut self,
-        start: FrameRegion,
-        series: u32,
-        by: &[Subject],
-        kept: u32,
+        start_key: &PairBy,
+        row: &RowKey<'_>,
         nests: bool,
+        key_fields: &mut Vec<Field>,
         fields: &mut Vec<Field>,
     ) -> Result<Action, String> {
+        let RowKey { series, by, kept } = *row;
+        let is_frame = *start_key == PairBy::Frame;
+        let start = self.start_key(start_key, key_fields)?;
         if nests {
             self.layout.reserve(16);
         }
@@ -90,7 +118,57 @@ impl HandlerBuilder<'_> {
         // The key is the last region of the frame, so the kept fields can be appended to it.
         self.layout.reserve(kept);
         key.size += kept;
-        Ok(Action::End { start, key, kept, nesting: self.nesting(nests, key_faults) })
+        Ok(Action::End { start, is_frame, key, kept, nesting: self.nesting(nests, key_faults) })
+    }
+
+    /// Lays out the key of starts: the process id and what pairs a start with its end.
+    fn start_key(&mut self, key: &PairBy, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
+        let key = match key {
+            PairBy::Subject(key) => key,
+            PairBy::Frame => return self.frame_key(fields),
+        };
+        let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
+        let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
+        region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
+        Ok(region)
+    }
+
+    /// Lays out a key of the process id, the goroutine, and the distance of the stack pointer from
+    /// the top of the stack (`runtime.g.stack.hi`).
+    fn frame_key(&mut self, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
+        /// The offset of `stack.hi` in `runtime.g`, which begins with `stack`.
+        const STACK_HI: i64 = 8;
+        let arch = self.arguments.arch;
+        let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
+        let g = Register::gpr(goroutine_register(arch));
+        let stack_pointer = match arch {
+            Arch::X86_64 => Register::gpr(4),
+            Arch::Aarch64 => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
+        };
+        let word = |operand| {
+            let value = Value { size: 8, signed: false, float: false, operand };
+            Ok(value.into())
+        };
+        let top = Operand::Memory { disp: Expr::number(STACK_HI), base: Some(g), index: None };
+        let operands = [g, stack_pointer].map(|r| word(Operand::Register(r)));
+        let operands = [&operands[..], &[word(top)]].concat();
+        let slots = self.layout.read_all(&operands, arch);
+        let mut slots = slots.into_iter().collect::<Result<Vec<ArgSlot>, String>>()?.into_iter();
+        let mut next = || slots.next().ok_or_else(String::new);
+        let (g, stack_pointer, top) = (next()?, next()?, next()?);
+        self.require(top.fault);
+        let at = self.layout.reserve(24);
+        for (name, at) in [("goroutine", 8), ("frame", 16)] {
+            let kind = FieldKind::Int { signed: false };
+            fields.push(Field { name: name.to_owned(), kind, at });
+        }
+        let writes = vec![
+            KeyWrite::Slot { to: at, from: pid },
+            KeyWrite::Slot { to: at + 8, from: g },
+            KeyWrite::Difference { to: at + 16, from: top, subtract: stack_pointer },
+        ];
+        Ok(FrameRegion { at, size: 24, writes })
     }
 
     /// Separates the fault bits of labels from those of the key, `key_faults`, if starts nest.

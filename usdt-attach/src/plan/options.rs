@@ -3,6 +3,7 @@
 use super::histogram::Scale;
 use super::site::NopOptimization;
 use crate::bpf::cpus::cpu_ids_end;
+use crate::discover::ArgumentNames;
 use crate::discover::select::Glob;
 use crate::filter::{Filter, Subject};
 use crate::kernel::ProcessTree;
@@ -49,6 +50,9 @@ pub struct Options {
     pub stack: Option<u32>,
     /// Names of integer or pointer arguments to read as C strings.
     pub strings: Vec<String>,
+    /// The arguments of function probes to read, each as a path such as `r.URL.Path`, or with a name
+    /// for it, `path=r.URL.Path`. If empty, those with numbers, strings and errors.
+    pub args: Vec<String>,
     /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it
     /// are counted as dropped. The default is 65,536.
     pub entries: u32,
@@ -104,6 +108,23 @@ pub enum Mode {
     },
 }
 
+impl Options {
+    /// Returns the arguments that the options name, for
+    /// [`add_functions`](crate::discover::add_functions).
+    pub fn argument_names(&self) -> ArgumentNames {
+        let mut used: Vec<&Subject> =
+            self.filter.iter().flat_map(|filter| filter.0.subjects()).collect();
+        match &self.mode {
+            Mode::Record => {}
+            Mode::Count { by } => used.extend(by),
+            Mode::Histogram { value, by, .. } => used.extend(by.iter().chain([value])),
+            Mode::Latency { key, by, .. } => used.extend(by.iter().chain(key)),
+        }
+        let used = used.into_iter().map(|subject| subject.name.clone());
+        ArgumentNames { chosen: self.args.clone(), used: used.collect() }
+    }
+}
+
 /// How many times more keys a table has if it keeps processes apart.
 pub(super) const PROCESS_FACTOR: u32 = 4;
 
@@ -122,6 +143,7 @@ impl Default for Options {
             max_string: 128,
             stack: None,
             strings: Vec::new(),
+            args: Vec::new(),
             entries: 1 << 16,
             by_process: false,
             buffer: default_buffer(),

@@ -3,13 +3,14 @@
 use super::arguments::Arguments;
 use super::handler::{CompiledHandler, HandlerSpec, compile};
 use super::histogram::{MAX_LINEAR, Scale, unit_of};
+use super::nesting::PairBy;
 use super::options::PROCESS_FACTOR;
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
 use super::{Method, Mode, NopOptimization, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
-use crate::discover::select::Selected;
+use crate::discover::select::{RETURN, Selected};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::filter::Subject;
 use indexmap::IndexSet;
@@ -103,7 +104,9 @@ impl<'a> Planner<'a> {
                 );
                 continue;
             }
-            if attach_point.method == Method::SingleStep && !self.options.single_step {
+            // A glob names each function probe, and the cost of a single-step is said before.
+            let is_accepted = self.options.single_step || probe.source == Source::Function;
+            if attach_point.method == Method::SingleStep && !is_accepted {
                 self.skip(
                     &format!("{} at {:#x}", probe.full_name(), probe.address),
                     if probe.source == Source::Entry {
@@ -137,22 +140,26 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Returns the subject that pairs starts with ends: the one in the options, else the goroutine
-    /// if all sites have one, else the thread.
-    fn pairing_key(&self, candidates: &[Candidate<'_>]) -> Subject {
+    /// Returns what pairs starts with ends: the subject in the options, else the frame of the call if
+    /// all sites are those of functions, else the goroutine if all sites have one, else the thread.
+    fn pairing_key(&self, candidates: &[Candidate<'_>]) -> PairBy {
         let name = match &self.options.mode {
-            Mode::Latency { key: Some(key), .. } => return key.clone(),
+            Mode::Latency { key: Some(key), .. } => return PairBy::Subject(key.clone()),
+            _ if candidates.iter().all(|c| c.selected.probe.source == Source::Function) => {
+                return PairBy::Frame;
+            }
             _ if candidates.iter().all(|c| c.arguments.goid.is_some()) => "goid",
             _ => "tid",
         };
-        Subject { name: name.to_owned(), string: false }
+        PairBy::Subject(Subject { name: name.to_owned(), string: false })
     }
 
     /// Returns true if the starts with the same key are a stack: those of a goroutine or a thread
     /// are. An argument identifies one call, so a start replaces an earlier one with the same
     /// value. So it does if not every hit is taken, because the ends of a sample do not belong to
     /// its starts.
-    fn nests(&self, key: &Subject, candidates: &[Candidate<'_>]) -> bool {
+    fn nests(&self, key: &PairBy, candidates: &[Candidate<'_>]) -> bool {
+        let PairBy::Subject(key) = key else { return false };
         let is_argument = |c: &Candidate<'_>| c.arguments.find(&key.name).is_some();
         ["goid", "tid"].contains(&key.name.as_str())
             && !candidates.iter().any(is_argument)
@@ -164,6 +171,8 @@ impl<'a> Planner<'a> {
     fn assemble(&mut self, candidates: &[Candidate<'a>]) -> Result<Plan> {
         let key = self.pairing_key(candidates);
         let nests = self.nests(&key, candidates);
+        let is_latency = matches!(self.options.mode, Mode::Latency { .. });
+        let pairs_frames = is_latency && key == PairBy::Frame;
         let mut by: Vec<Subject> = Vec::new();
         let mut keep: Vec<Subject> = Vec::new();
         match &self.options.mode {
@@ -185,6 +194,11 @@ impl<'a> Planner<'a> {
         if self.options.by_process && !matches!(self.options.mode, Mode::Record) {
             by.push(Subject::process());
         }
+        let filtered_role = if pairs_frames { self.filtered_role(candidates) } else { None };
+        let filter_of = |role| {
+            let filter = self.options.filter.as_ref();
+            filter.filter(|_| filtered_role.is_none_or(|filtered| filtered == role))
+        };
         let mut table = TableBuilder::default();
         let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
         let mut handlers = IndexSet::new();
@@ -195,12 +209,10 @@ impl<'a> Planner<'a> {
         for index in order {
             let Some(candidate) = candidates.get(index) else { continue };
             let probe = &candidate.selected.probe;
-            let series = probes
-                .insert_full(PlannedProbe {
-                    provider: probe.provider.clone(),
-                    name: probe.name.clone(),
-                })
-                .0 as u32;
+            // The time between the entry and the return of a function is that of the function.
+            let name = if pairs_frames { function_name(&probe.name) } else { &probe.name };
+            let planned = PlannedProbe { provider: probe.provider.clone(), name: name.to_owned() };
+            let series = probes.insert_full(planned).0 as u32;
             let spec = match (&self.options.mode, candidate.role) {
                 (Mode::Record, _) => HandlerSpec::Record {
                     max_string: self.options.max_string,
@@ -218,7 +230,8 @@ impl<'a> Planner<'a> {
                     HandlerSpec::End { key: &key, by: &by, kept, scale, nests }
                 }
             };
-            let result = compile(&candidate.arguments, self.options.filter.as_ref(), &spec, series)
+            let filter = filter_of(candidate.role);
+            let result = compile(&candidate.arguments, filter, &spec, series)
                 .and_then(|compiled| table.add(compiled, candidate.role));
             let mut compiled = match result {
                 Ok(compiled) => compiled,
@@ -240,7 +253,9 @@ impl<'a> Planner<'a> {
             }
             compiled.handler.stack_check =
                 candidate.attach_point.method == Method::Branch && probe.stack_check;
-            compiled.handler.rate = self.options.rate.map(|_| series);
+            // Calls are limited at their entries.
+            let is_limited = compiled.handler.action.is_sampled();
+            compiled.handler.rate = self.options.rate.filter(|_| is_limited).map(|_| series);
             let site = Site {
                 cookie: 0,
                 probe: series,
@@ -278,7 +293,7 @@ impl<'a> Planner<'a> {
             objects,
             probes: probes.into_iter().collect(),
             handlers: handlers.into_iter().collect(),
-            table: table.finish(options, nests, value_unit(options, candidates)),
+            table: table.finish(options, nests, pairs_frames, value_unit(options, candidates)),
             pids: options.pids.clone(),
             children: options.children.clone(),
             cgroup: options.cgroup.clone(),
@@ -288,6 +303,22 @@ impl<'a> Planner<'a> {
             rate: options.rate,
             buffer: options.buffer,
         })
+    }
+
+    /// Returns the part to whose sites the filter of a latency of functions applies: the entry if it
+    /// has all arguments that the filter names, else the return. `None` for both.
+    fn filtered_role(&self, candidates: &[Candidate<'_>]) -> Option<Role> {
+        let filter = self.options.filter.as_ref()?;
+        let subjects = filter.0.subjects();
+        let has_all = |role| {
+            let mut sites = candidates.iter().filter(|c| c.role == role);
+            sites.all(|c| subjects.iter().all(|s| c.arguments.has(&s.name)))
+        };
+        match (has_all(Role::Start), has_all(Role::End)) {
+            (true, true) => None,
+            (false, true) => Some(Role::End),
+            (_, false) => Some(Role::Start),
+        }
     }
 
     /// Checks that a latency has sites for both its start and its end.
@@ -306,6 +337,11 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the name of the function of a function probe.
+fn function_name(probe: &str) -> &str {
+    probe.strip_suffix(RETURN).unwrap_or(probe)
 }
 
 /// Says why a file for another machine cannot be traced here.
@@ -403,6 +439,7 @@ impl TableBuilder {
         &self,
         options: &Options,
         nests: bool,
+        are_frames: bool,
         value_unit: Option<&'static str>,
     ) -> Option<Table> {
         let ends = self.ends.as_ref()?;
@@ -424,6 +461,7 @@ impl TableBuilder {
                 key_size: size(&compiled.key),
                 value_size: size(&compiled.fields) + level,
                 nests,
+                are_frames,
                 entries: options.entries,
             });
         }

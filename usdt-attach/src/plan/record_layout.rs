@@ -75,8 +75,20 @@ pub(crate) struct ArgView {
     pub string: Option<StringField>,
     /// The labels of an enumeration; `None` for other arguments.
     pub labels: Option<EnumLabels>,
+    /// The words of an `error`; `None` for other arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceSlots>,
     /// The reason why the argument cannot be read; `None` if it can.
     pub problem: Option<String>,
+}
+
+/// The place in the record of the words of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+pub(crate) struct InterfaceSlots {
+    /// The first word, which is zero if the interface is nil.
+    pub first: ArgSlot,
+    /// The address of the descriptor of the dynamic type.
+    pub ty: ArgSlot,
 }
 
 /// A copied string in the record.
@@ -100,12 +112,7 @@ impl Layout {
             .goid
             .as_ref()
             .is_some_and(|operand| builder.read_word(GOID, operand, arguments.arch));
-        let operands: Vec<_> = arguments
-            .list
-            .iter()
-            .flat_map(|a| [Some(a.value.clone()), a.length.clone()])
-            .flatten()
-            .collect();
+        let operands: Vec<_> = arguments.list.iter().flat_map(Argument::record_operands).collect();
         let mut slots = builder.read_all(&operands, arguments.arch).into_iter();
         let mut args = Vec::new();
         for argument in &arguments.list {
@@ -113,7 +120,14 @@ impl Layout {
             let value = slots.next().unwrap_or_else(|| Err(String::new()));
             let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
             let value = value.map(|slot| (slot, length));
-            args.push(arg_view(&mut builder, argument, value, max_string, arguments.fault_in));
+            let mut view = arg_view(&mut builder, argument, value, max_string, arguments.fault_in);
+            if argument.interface.is_some() {
+                let words = [slots.next(), slots.next()].map(|slot| slot.and_then(Result::ok));
+                if let [Some(first), Some(ty)] = words {
+                    view.interface = Some(InterfaceSlots { first, ty });
+                }
+            }
+            args.push(view);
         }
         let stack = stack.map(|frames| {
             let to = builder.reserve(8 + 8 * frames);
@@ -215,6 +229,7 @@ fn arg_view(
         slot,
         string,
         labels: argument.labels,
+        interface: None,
         problem: value.err(),
     }
 }

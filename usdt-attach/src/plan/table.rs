@@ -51,6 +51,10 @@ pub(crate) struct Starts {
     pub value_size: u32,
     /// True if the starts with the same key are a stack; see [`nesting`](super::nesting).
     pub nests: bool,
+    /// True if a key is a call frame. A start replaces one with the same key only if a panic or
+    /// `runtime.Goexit` has unwound that call.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub are_frames: bool,
     /// Number of keys at most. The map is allocated in full.
     pub entries: u32,
 }

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::backend::Backend;
 use crate::discover::select::{select_if_any, unmatched};
-use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process};
+use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_functions, no_process};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use crate::plan::{Mode, Options, Plan, PlannedObject};
 use crate::target::follow::Follower;
@@ -209,7 +209,8 @@ impl Following {
             return Ok(Vec::new());
         }
         self.attacher.schema.iter().for_each(|schema| schema.apply(&mut objects));
-        add_function_entries(&mut objects, &self.attacher.globs);
+        let names = self.attacher.options.argument_names();
+        add_functions(&mut objects, &self.attacher.globs, &names);
         self.follower.retain_selected(&mut objects, &self.attacher.globs);
         if objects.is_empty() {
             return Ok(Vec::new());

@@ -124,6 +124,10 @@ pub struct Unpaired {
     /// Calls that are not part of a row because more than [`MAX_NESTED_CALLS`] calls of one
     /// goroutine or thread were nested.
     pub too_deep: u64,
+    /// Calls of functions that a panic or `runtime.Goexit` ended, as later calls with the same frame
+    /// show. Others are among `unmatched_starts`. `None` unless the starts are entries of functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwound: Option<u64>,
 }
 
 impl Session {
@@ -463,7 +467,10 @@ impl Session {
         if !self.plan.records() {
             summary.delivered = summary.hits.saturating_sub(summary.dropped + summary.filtered);
         }
-        if self.plan.table.as_ref().is_some_and(|table| table.starts.is_some()) {
+        if let Some(starts) = self.plan.table.as_ref().and_then(|table| table.starts) {
+            if starts.are_frames {
+                unpaired.unwound = Some(std::mem::take(&mut unpaired.overwritten));
+            }
             unpaired.unmatched_starts = self.attachment.pending_starts()?;
             summary.unpaired = Some(unpaired);
         }
@@ -489,6 +496,7 @@ impl std::ops::Add for Summary {
                 unmatched_ends: a.unmatched_ends + b.unmatched_ends,
                 overwritten: a.overwritten + b.overwritten,
                 too_deep: a.too_deep + b.too_deep,
+                unwound: a.unwound.into_iter().chain(b.unwound).reduce(|a, b| a + b),
             }),
             (a, b) => a.or(b),
         };

@@ -144,6 +144,14 @@ impl TracerBuilder {
         self
     }
 
+    /// Reads these arguments of function probes: paths such as `r.URL.Path`, or with a name for it,
+    /// `path=r.URL.Path`. Default: numbers, strings and errors.
+    #[must_use]
+    pub fn arguments(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options.args.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
     /// Sets names and types of arguments, for binaries without a schema of their own.
     #[must_use]
     pub fn schema(mut self, schema: SchemaFile) -> Self {
@@ -252,7 +260,7 @@ impl TracerBuilder {
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
         let objects = &mut resolved.objects;
         self.schema.iter().for_each(|schema| schema.apply(objects));
-        discover::add_function_entries(objects, &self.globs);
+        discover::add_functions(objects, &self.globs, &self.options.argument_names());
         let mut warnings = std::mem::take(&mut resolved.warnings);
         warnings.extend(objects.iter().flat_map(|scanned| scanned.warnings.clone()));
         let selected = select(objects, &self.globs)?;

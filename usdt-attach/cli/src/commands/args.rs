@@ -6,6 +6,7 @@ use crate::output::progress::Progress;
 use crate::privileges::Needs;
 use clap::{Args, ValueEnum};
 use cli_common::{say, warn};
+use indexmap::IndexSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,6 +68,10 @@ pub(crate) struct HitArgs {
         help_heading = "Argument types"
     )]
     pub(crate) strings: Vec<String>,
+    /// Read these arguments of function probes: paths such as r.URL.Path, or NAME=PATH; may be
+    /// repeated
+    #[arg(long = "arg", value_name = "PATH", help_heading = "Argument types")]
+    pub(crate) args: Vec<String>,
     /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
     /// providers are built in
     #[arg(long, value_name = "FILE", help_heading = "Argument types")]
@@ -183,7 +188,8 @@ impl HitArgs {
             found.extend(libraries.objects);
         }
         schema.iter().for_each(|s| s.apply(&mut found));
-        discover::add_function_entries(&mut found, globs);
+        let options = Options { filter: self.filter.clone(), args: self.args.clone(), ..options };
+        discover::add_functions(&mut found, globs, &options.argument_names());
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| &f.warnings));
@@ -205,7 +211,6 @@ impl HitArgs {
             executables,
             children,
             cgroup: target.cgroup().map(Into::into),
-            filter: self.filter.clone(),
             sample: self.sample,
             rate: self.rate,
             strings: self.strings.clone(),
@@ -238,7 +243,8 @@ fn report_left_out_libraries(target: &Target, libraries: &Libraries) {
 /// hit. Entries that the kernel single-steps cost tens of times more, and are left out without
 /// `single_step`.
 pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
-    let entries = selected.iter().filter(|s| s.probe.source == Source::Entry);
+    let of_source = |source| selected.iter().filter(move |s| s.probe.source == source);
+    let entries = of_source(Source::Entry);
     let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
         entries.partition(|s| s.probe.is_single_stepped());
     let measure = |method| match usdt_attach::kernel::measure_hit_cost(method) {
@@ -257,6 +263,30 @@ pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
         say(&format!(
             "note: single-stepping function entries without a stack check: {names}; {cost}"
         ));
+    }
+    let functions: Vec<&Selected> = of_source(Source::Function).collect();
+    if let Some(names) = names_of(&functions) {
+        let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
+            functions.iter().partition(|s| s.probe.is_single_stepped());
+        let cost = |sites: &[&Selected], method, what| {
+            (!sites.is_empty()).then(|| format!("{} {what}", measure(method)))
+        };
+        let costs = [
+            cost(&emulated, Method::Push, "at entries"),
+            cost(&stepped, Method::SingleStep, single_stepped_sites(&stepped)),
+        ];
+        let costs: Vec<String> = costs.into_iter().flatten().collect();
+        say(&format!("note: attaching to functions: {names}; {}", costs.join(", ")));
+    }
+}
+
+/// Says which sites of functions the kernel single-steps.
+fn single_stepped_sites(stepped: &[&Selected]) -> &'static str {
+    let returns = stepped.iter().filter(|s| s.probe.is_function_return()).count();
+    match (returns, stepped.len() - returns) {
+        (_, 0) => "at returns, which are single-stepped",
+        (0, _) => "at entries without a stack check, which are single-stepped",
+        _ => "at returns and at entries without a stack check, which are single-stepped",
     }
 }
 
@@ -277,12 +307,12 @@ pub(crate) fn report_runtime_entries(found: &[ScannedObject], what_to_do: &str) 
 
 /// Returns the name of the first probe and the number of others; `None` if there is none.
 fn names_of(selected: &[&Selected]) -> Option<String> {
-    let (first, others) = selected.split_first()?;
-    let others = match others.len() {
+    let names: IndexSet<String> = selected.iter().map(|s| s.probe.full_name()).collect();
+    let others = match names.len().saturating_sub(1) {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    Some(format!("{}{others}", first.probe.full_name()))
+    Some(format!("{}{others}", names.first()?))
 }
 
 impl TargetArgs {

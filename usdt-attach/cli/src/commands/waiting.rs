@@ -2,7 +2,7 @@
 
 use cli_common::say;
 use usdt_attach::discover::ScannedObject;
-use usdt_attach::discover::select::{available_probes, select, unmatched};
+use usdt_attach::discover::select::{Glob, available_for, select, unmatched};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::session::EventLoop;
 use usdt_attach::target::Target;
@@ -37,7 +37,7 @@ pub(crate) fn wait_or_fail(
         say(&format!("{target} has no probes yet; waiting for files that have"));
     }
     for glob in unmatched(&all, globs) {
-        let available = available_probes(&all);
+        let available = available_for(&Glob::new(&glob), &all);
         say(&format!(
             "no probe matches `{glob}` yet; waiting for files that have one ({available})"
         ));

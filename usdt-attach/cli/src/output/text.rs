@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
@@ -153,10 +154,15 @@ pub(crate) fn list(
         let mut last_line = String::new();
         for Selected { probe, .. } in *sites {
             let prototype = probe.prototype();
-            let (name, args) = prototype.split_once('(').unwrap_or((prototype.as_str(), ""));
-            let cost = if probe.is_single_stepped() { "  needs --single-step" } else { "" };
+            let name = probe.full_name();
+            let args = prototype.strip_prefix(&name).unwrap_or_default();
+            let cost = match (probe.is_single_stepped(), probe.source) {
+                (false, _) => "",
+                (true, Source::Function) => "  single-stepped",
+                (true, _) => "  needs --single-step",
+            };
             let line = format!(
-                "{indent}{bold}{}{reset}({}{cost}",
+                "{indent}{bold}{}{reset}{}{cost}",
                 escape(name.as_bytes()),
                 escape(args.as_bytes())
             );
@@ -216,11 +222,17 @@ pub(crate) fn summary(summary: Summary) -> String {
         summary.hits, summary.delivered, summary.dropped, summary.filtered
     );
     if let Some(unpaired) = summary.unpaired {
-        let _ = write!(
-            out,
-            "; unmatched: {} starts, {} ends, {} overwritten",
-            unpaired.unmatched_starts, unpaired.unmatched_ends, unpaired.overwritten
-        );
+        let (starts, ends) = (unpaired.unmatched_starts, unpaired.unmatched_ends);
+        let _ = match unpaired.unwound {
+            None => {
+                let overwritten = unpaired.overwritten;
+                write!(out, "; unmatched: {starts} starts, {ends} ends, {overwritten} overwritten")
+            }
+            Some(unwound) => write!(
+                out,
+                "; {unwound} calls unwound by a panic or Goexit, {starts} without a return so far, {ends} returns without an entry"
+            ),
+        };
         if unpaired.too_deep > 0 {
             let _ = write!(
                 out,

@@ -39,6 +39,10 @@ pub(super) fn region(frame: &mut [u8], region: &FrameRegion) -> Vec<u8> {
                 let value = from.read(frame).unwrap_or(0);
                 put(frame, to, value);
             }
+            KeyWrite::Difference { to, from, subtract } => {
+                let [from, subtract] = [from, subtract].map(|slot| slot.read(frame).unwrap_or(0));
+                put(frame, to, from.wrapping_sub(subtract));
+            }
         }
     }
     frame.get(region.at as usize..(region.at + region.size) as usize).unwrap_or_default().to_vec()

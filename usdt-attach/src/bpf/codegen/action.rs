@@ -29,19 +29,19 @@ impl Emitter<'_> {
                 self.fill(key);
                 self.aggregate(key);
             }
-            Action::Start { key, saved, nesting: None } => {
+            Action::Start { key, saved, nesting: None, .. } => {
                 self.read_for_action(&handler.frame);
                 self.start(key, saved);
             }
-            Action::Start { key, saved, nesting: Some(nesting) } => {
+            Action::Start { key, saved, nesting: Some(nesting), .. } => {
                 self.read_for_action(&handler.frame);
                 self.start_nested(key, saved, *nesting);
             }
-            Action::End { start, key, kept, nesting: None } => {
+            Action::End { start, key, kept, nesting: None, .. } => {
                 self.read_for_action(&handler.frame);
                 self.end(start, key, *kept);
             }
-            Action::End { start, key, kept, nesting: Some(nesting) } => {
+            Action::End { start, key, kept, nesting: Some(nesting), .. } => {
                 self.read_for_action(&handler.frame);
                 self.end_nested(start, key, *kept, *nesting);
             }
@@ -75,6 +75,12 @@ impl Emitter<'_> {
                 }
                 KeyWrite::Slot { to, from } => {
                     self.load_slot(R1, from);
+                    self.asm.store(Width::Dw, BASE, to as i16, R1);
+                }
+                KeyWrite::Difference { to, from, subtract } => {
+                    self.load_slot(R1, from);
+                    self.load_slot(R2, subtract);
+                    self.asm.sub(R1, R2);
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
             }

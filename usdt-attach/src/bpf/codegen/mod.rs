@@ -344,8 +344,28 @@ impl Emitter<'_> {
         self.tree(upper, labels)
     }
 
-    /// Compiles a handler: reads, filter, limits, action.
+    /// Compiles a handler. A hit of a call frame that is not taken removes the start of the frame.
     fn handler(&mut self, handler: &Handler) {
+        let Some(key) = handler.action.frame_key() else {
+            self.handle(handler);
+            return;
+        };
+        let (filtered, dropped) = (self.filtered, self.dropped);
+        (self.filtered, self.dropped) = (self.asm.label(), self.asm.label());
+        self.handle(handler);
+        self.asm.jump(self.done);
+        for (label, outcome) in [(self.filtered, filtered), (self.dropped, dropped)] {
+            self.asm.place(label);
+            self.fill(key);
+            self.map_and_key(self.maps.starts, key);
+            self.asm.call(helper::MAP_DELETE_ELEM);
+            self.asm.jump(outcome);
+        }
+        (self.filtered, self.dropped) = (filtered, dropped);
+    }
+
+    /// Compiles what a handler does: reads, filter, limits, action.
+    fn handle(&mut self, handler: &Handler) {
         if handler.stack_check {
             self.check_branch_not_taken();
         }
@@ -361,7 +381,9 @@ impl Emitter<'_> {
             self.condition(condition, passed, self.filtered);
             self.asm.place(passed);
         }
-        self.sample();
+        if handler.action.is_sampled() {
+            self.sample();
+        }
         self.rate(handler);
         self.limit();
         self.action(handler);

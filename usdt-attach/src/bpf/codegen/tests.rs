@@ -76,6 +76,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             slot: None,
             string: None,
             labels: None,
+            interface: None,
             problem: None,
         }],
         goid: i.is_multiple_of(2),

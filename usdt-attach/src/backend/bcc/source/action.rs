@@ -27,20 +27,20 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
             write_region(out, key);
             aggregate(out, plan, key);
         }
-        Action::Start { key, saved, nesting: Some(nesting) } => {
+        Action::Start { key, saved, nesting: Some(nesting), .. } => {
             read_arguments(out, handler);
             write_region(out, key);
             write_region(out, saved);
             start_nested(out, key, saved, *nesting);
         }
-        Action::End { start, key, kept, nesting: Some(nesting) } => {
+        Action::End { start, key, kept, nesting: Some(nesting), .. } => {
             read_arguments(out, handler);
             write_region(out, start);
             write_region(out, key);
             end_nested(out, start, key, *kept, *nesting);
             aggregate(out, plan, key);
         }
-        Action::Start { key, saved, nesting: None } => {
+        Action::Start { key, saved, nesting: None, .. } => {
             read_arguments(out, handler);
             write_region(out, key);
             write_region(out, saved);
@@ -56,7 +56,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
                 eexist = libc::EEXIST,
             );
         }
-        Action::End { start, key, kept, nesting: None } => {
+        Action::End { start, key, kept, nesting: None, .. } => {
             read_arguments(out, handler);
             write_region(out, start);
             write_region(out, key);
@@ -148,12 +148,16 @@ fn read_arguments(out: &mut String, handler: &Handler) {
 }
 
 /// Emits the writes that complete a region of the frame, such as a map key.
-fn write_region(out: &mut String, region: &FrameRegion) {
+pub(super) fn write_region(out: &mut String, region: &FrameRegion) {
     for write in &region.writes {
         let _ = match *write {
             KeyWrite::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
             KeyWrite::Slot { to, from } => {
                 writeln!(out, "    AT(u64, {to}) = {};", slot_value(from))
+            }
+            KeyWrite::Difference { to, from, subtract } => {
+                let (from, subtract) = (slot_value(from), slot_value(subtract));
+                writeln!(out, "    AT(u64, {to}) = {from} - {subtract};")
             }
         };
     }

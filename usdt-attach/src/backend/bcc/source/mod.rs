@@ -13,7 +13,7 @@ mod reads;
 use crate::bpf::helper::{COPY_FROM_USER, CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::pt_regs::CheckedFlags;
-use crate::plan::{Action, Handler, Plan, record_layout};
+use crate::plan::{Action, FrameRegion, Handler, Plan, record_layout};
 use pid_namespace::pid_tgid_function;
 use reads::emit_read;
 use std::fmt::Write as _;
@@ -77,7 +77,10 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
             let _ = writeln!(out, "  case {} ... {}:", range.start(), range.end());
         }
         out.push_str("  {\n");
-        handler_body(&mut out, plan, handler);
+        match handler.action.frame_key() {
+            None => handler_body(&mut out, plan, handler),
+            Some(key) => out.push_str(&with_removed_start(plan, handler, key)),
+        }
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
@@ -179,6 +182,18 @@ fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
     );
 }
 
+/// Returns the statements of a handler of call frames: a hit that is not taken removes the start of
+/// the frame.
+fn with_removed_start(plan: &Plan, handler: &Handler, key: &FrameRegion) -> String {
+    let mut body = String::new();
+    handler_body(&mut body, plan, handler);
+    for outcome in ["FILTERED", "DROPPED"] {
+        let remove = format!("{{ bpf_map_delete_elem_(STARTS, base + {}); {outcome} }}", key.at);
+        body = body.replace(outcome, &remove);
+    }
+    body
+}
+
 /// Emits a handler: stack check, filter, sampling, rate limit, then the action.
 fn handler_body(out: &mut String, plan: &Plan, handler: &Handler) {
     if handler.stack_check {
@@ -205,13 +220,16 @@ fn handler_body(out: &mut String, plan: &Plan, handler: &Handler) {
             emit_read(out, read, true);
         }
     }
+    if let Some(key) = handler.action.frame_key() {
+        action::write_region(out, key);
+    }
     if let Some(condition) = &handler.filter {
         let _ = writeln!(out, "    if (!{}) FILTERED", condition::expression(condition));
     }
     if records {
         out.push_str("    }\n");
     }
-    if let Some(n) = plan.sample {
+    if let Some(n) = plan.sample.filter(|_| handler.action.is_sampled()) {
         let threshold = (u64::from(u32::MAX) + 1) / u64::from(n.max(1));
         let _ = writeln!(out, "    if ((u64)bpf_get_prandom_u32() >= {threshold}ULL) FILTERED");
     }

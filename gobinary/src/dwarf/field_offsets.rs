@@ -4,24 +4,18 @@
 //! abbreviations, and one byte can stand for an entry with thousands of attributes. Therefore work
 //! is counted, and reading ends at a limit.
 
+use super::abbreviations::AbbreviationReader;
+use super::section::DebugSection;
 use crate::catalog::Field;
 use gimli::{
-    Abbreviations, AttributeValue, DebugAbbrev, DebugInfo, DebugStr, EndianSlice, LittleEndian,
-    Reader as _, UnitHeader,
+    Abbreviations, AttributeValue, DebugInfo, DebugStr, EndianSlice, LittleEndian, UnitHeader,
 };
-use object::read::{CompressedData, CompressionFormat};
-use stapsdt::elf::{Section, View};
+use stapsdt::elf::View;
 use stapsdt::source::Source;
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
-/// The size limit in bytes of a table of abbreviations. The Go linker's table has some kilobytes.
-const MAX_ABBREVIATIONS: usize = 1 << 16;
-/// The number of bytes of abbreviations that are read from a file. A table that other units used
-/// before counts again.
-const MAX_ABBREVIATIONS_READ: usize = 16 << 20;
 /// The number of attributes that are read from a file. The unit with the types of a large program
 /// has a million.
 const MAX_ATTRIBUTES: usize = 1 << 25;
@@ -51,16 +45,18 @@ fn read_type_units<'a, S: Source<'a>>(
     /// The unit in which the linker describes the types of all packages
     /// (`cmd/link/internal/ld/dwarf.go`).
     const TYPE_UNIT: &str = "runtime";
-    let info = section_bytes(view, "debug_info")?;
-    let abbreviations = section_bytes(view, "debug_abbrev")?;
-    let strings = section_bytes(view, "debug_str").unwrap_or_default();
+    let find = |name: &str| DebugSection::find(view, name).ok().flatten();
+    let (mut info, mut abbreviations) = (find("debug_info")?, find("debug_abbrev")?);
+    let (info, abbreviations) = (info.read_all().ok()?, abbreviations.read_all().ok()?);
+    let mut strings = find("debug_str");
+    let strings = strings.as_mut().and_then(|strings| strings.read_all().ok()).unwrap_or_default();
     let mut dwarf = Dwarf {
-        abbreviations: &abbreviations,
-        strings: DebugStr::new(&strings, LittleEndian),
-        abbreviations_left: MAX_ABBREVIATIONS_READ,
+        abbreviations,
+        abbreviation_reader: AbbreviationReader::new(),
+        strings: DebugStr::new(strings, LittleEndian),
         attributes_left: MAX_ATTRIBUTES,
     };
-    let mut headers = DebugInfo::new(&info, LittleEndian).units();
+    let mut headers = DebugInfo::new(info, LittleEndian).units();
     // A package has one unit for its Go files and one for each assembly file, all with one name.
     // All units of the Go linker share one table of abbreviations.
     let mut table: Option<(usize, Abbreviations)> = None;
@@ -82,67 +78,11 @@ fn read_type_units<'a, S: Source<'a>>(
     Some(())
 }
 
-/// Returns the content of a debug section; `None` if the file does not have it, or if it is damaged
-/// or exceeds the memory limit of the source.
-fn section_bytes<'a, S: Source<'a>>(view: &View<'a, S>, name: &str) -> Option<Cow<'a, [u8]>> {
-    /// `SHF_COMPRESSED`, whose sections start with a header of 24 bytes, and its type zlib.
-    const COMPRESSED: u64 = 1 << 11;
-    const HEADER: usize = 24;
-    const ZLIB: [u8; 4] = 1u32.to_le_bytes();
-    let named = |prefix: &str| view.section(&format!("{prefix}{name}"));
-    let zlib = |section: &Section, header: usize, size: u64| {
-        let data = view.section_data(section)?.get(header..)?;
-        let format = CompressionFormat::Zlib;
-        let compressed = CompressedData { format, data, uncompressed_size: size };
-        view.source().reserve(size).then(|| compressed.decompress().ok()).flatten()
-    };
-    if let Some(section) = named(".") {
-        if section.flags & COMPRESSED == 0 {
-            return view.section_data(section).map(Cow::Borrowed);
-        }
-        let header = view.bytes_at_offset(section.offset, section.size.min(HEADER as u64))?;
-        let size = u64::from_le_bytes(*header.get(8..)?.first_chunk()?);
-        return header.starts_with(&ZLIB).then(|| zlib(section, HEADER, size)).flatten();
-    }
-    // The form of Go before 1.19: `ZLIB` and the size, big-endian.
-    let section = named(".z")?;
-    let header = view.bytes_at_offset(section.offset, section.size.min(12))?;
-    let size = u64::from_be_bytes(*header.strip_prefix(b"ZLIB")?.first_chunk()?);
-    zlib(section, 12, size)
-}
-
-/// Returns the size in bytes of the table of abbreviations at the start of `data`, which may end
-/// before it.
-fn table_len(data: &[u8]) -> usize {
-    /// `DW_FORM_implicit_const`, whose value is in the table.
-    const IMPLICIT_CONST: u64 = 0x21;
-    let mut rest = EndianSlice::new(data, LittleEndian);
-    let mut skip_abbreviation = || -> gimli::Result<bool> {
-        if rest.read_uleb128()? == 0 {
-            return Ok(false);
-        }
-        rest.read_uleb128()?;
-        rest.read_u8()?;
-        loop {
-            let (name, form) = (rest.read_uleb128()?, rest.read_uleb128()?);
-            if form == IMPLICIT_CONST {
-                rest.read_sleb128()?;
-            }
-            if (name, form) == (0, 0) {
-                return Ok(true);
-            }
-        }
-    };
-    while skip_abbreviation() == Ok(true) {}
-    data.len() - rest.len()
-}
-
 /// Debug sections, and the work that may still be done on them.
 struct Dwarf<'a> {
     abbreviations: &'a [u8],
+    abbreviation_reader: AbbreviationReader,
     strings: DebugStr<Reader<'a>>,
-    /// In bytes.
-    abbreviations_left: usize,
     attributes_left: usize,
 }
 
@@ -150,12 +90,7 @@ impl<'a> Dwarf<'a> {
     /// Reads a table of abbreviations; an outer `None` at the limit of work, an inner one if it is
     /// damaged.
     fn read_abbreviations(&mut self, offset: usize) -> Option<Option<Abbreviations>> {
-        let table = self.abbreviations.get(offset..).unwrap_or_default();
-        let table = table.get(..MAX_ABBREVIATIONS.min(table.len()))?;
-        let table = table.get(..table_len(table))?;
-        self.abbreviations_left = self.abbreviations_left.checked_sub(table.len().max(1))?;
-        let table = DebugAbbrev::new(table, LittleEndian);
-        Some(table.abbreviations(gimli::DebugAbbrevOffset(0)).ok())
+        self.abbreviation_reader.read(self.abbreviations, offset).ok()
     }
 
     /// Returns the name of a unit; an outer `None` at the limit of work.

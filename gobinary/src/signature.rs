@@ -1,0 +1,191 @@
+//! Parameters and results of a Go function, and where they are when it is entered and when it
+//! returns.
+//!
+//! At a function's entry and at each of its return instructions, Go's calling convention alone
+//! (`src/cmd/compile/abi-internal.md`) says where values are. The location lists of DWARF say it
+//! for other instructions, too, but leave out values that the function does not use, and have
+//! errors. Therefore the calling convention comes first here.
+
+use crate::function_entry::Location;
+use crate::go_type::TypeRef;
+use std::fmt;
+use std::ops::Range;
+
+/// What DWARF says about a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The name of the symbol, such as `net/http.(*conn).serve`.
+    pub name: String,
+    /// The link-time addresses of the code. The first one is the entry.
+    pub range: Range<u64>,
+    /// The receiver, if there is one, and the parameters, in order. Their placement is that at the
+    /// entry, and applies until the prologue has run: at the stack check and at the first
+    /// instruction after it.
+    ///
+    /// Hidden parameters are included: the dictionary of generic functions (`.dict`) and variables
+    /// that the compiler passes to closures (`&name`).
+    pub parameters: Vec<Variable>,
+    /// The results in order. Their placement is that at a return instruction. Results without a
+    /// name are called `~r0`, `~r1`.
+    pub results: Vec<Variable>,
+}
+
+/// A parameter or a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The name. Parameters that the source does not name are called `~p0`, `~p1`.
+    pub name: String,
+    /// The type.
+    pub ty: TypeRef,
+    /// The name of the type.
+    pub type_name: String,
+    /// Where the value is.
+    pub placement: Placement,
+}
+
+/// Where a parameter or a result is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In registers. Each holds one part of the value: a field, or a word of a string.
+    Registers(Vec<RegisterPart>),
+    /// In memory.
+    Memory {
+        /// The hardware number of the stack pointer.
+        base: u8,
+        /// The offset in bytes of the value from the stack pointer.
+        offset: i64,
+    },
+    /// The value has no bytes.
+    Empty,
+    /// Unknown, because the function has parameters that DWARF does not describe. Go before 1.24
+    /// leaves out blank and unnamed ones.
+    Unknown,
+}
+
+/// A part of a value in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterPart {
+    /// The register.
+    pub register: Register,
+    /// The offset in bytes of the part in the value.
+    pub offset: u64,
+    /// The size of the part in bytes. Higher bits of the register have no meaning.
+    pub size: u8,
+}
+
+/// A register that holds a part of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    /// The integer register with this hardware number.
+    Integer(u8),
+    /// The floating-point register with this number: `X0` or `F0` is 0. The kernel does not save
+    /// them for uprobes, so BPF programs cannot read them.
+    Float(u8),
+}
+
+impl Signature {
+    /// Returns the parameter or result with this name. A parameter hides a result.
+    pub fn variable(&self, name: &str) -> Option<&Variable> {
+        self.parameters.iter().chain(&self.results).find(|v| v.name == name)
+    }
+}
+
+impl Variable {
+    /// Returns true if the compiler added the parameter: a dictionary or a captured variable.
+    pub fn is_hidden(&self) -> bool {
+        self.name.starts_with(['.', '&'])
+    }
+
+    /// Returns true if the source gives it no name.
+    pub fn is_unnamed(&self) -> bool {
+        self.name.starts_with('~') || self.name == "_"
+    }
+}
+
+impl fmt::Display for Signature {
+    /// Writes the signature in Go's syntax, without hidden parameters:
+    /// `main.(*Store).Get(s *main.Store, key string) (string, error)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |variables: &[Variable]| {
+            let visible = variables.iter().filter(|v| !v.is_hidden());
+            let print = |v: &Variable| match v.is_unnamed() {
+                true => v.type_name.clone(),
+                false => format!("{} {}", v.name, v.type_name),
+            };
+            visible.map(print).collect::<Vec<String>>().join(", ")
+        };
+        write!(f, "{}({})", self.name, list(&self.parameters))?;
+        match self.results.as_slice() {
+            [] => Ok(()),
+            [only] if only.is_unnamed() => write!(f, " {}", only.type_name),
+            results => write!(f, " ({})", list(results)),
+        }
+    }
+}
+
+/// One word of a value, or a part of it: what a tracer reads at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Where it is: in a register, or at the end of a chain of pointers.
+    pub location: Location,
+    /// The size in bytes: 1, 2, 4 or 8.
+    pub size: u8,
+    /// True for two's complement.
+    pub signed: bool,
+}
+
+/// A value that a tracer can read, and how to print it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// How to print the words.
+    pub format: Format,
+    /// The name of the Go type.
+    pub type_name: String,
+    /// The words to read; [`Format`] says which. A failed read of a word behind a pointer means
+    /// that the pointer is nil, or that the memory is not present.
+    pub words: Vec<Word>,
+}
+
+/// How to print a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// One word: an integer.
+    Int,
+    /// One word: 0 or 1.
+    Bool,
+    /// One word: the IEEE 754 bits of a number.
+    Float,
+    /// Two words: the bits of the real and the imaginary part.
+    Complex,
+    /// One word: an address.
+    Pointer,
+    /// Two words: the address and the length of a string.
+    String,
+    /// Two words: the address and the length of a byte slice.
+    Bytes,
+    /// One word: a number of nanoseconds, `time.Duration`.
+    Duration,
+    /// Two words: the fields `wall` and `ext` of `time.Time`; see [`unix_nanos`].
+    ///
+    /// [`unix_nanos`]: crate::go_time::unix_nanos
+    Time,
+    /// Two words: the length and the capacity of a slice.
+    Slice,
+    /// One word: the number of entries of a map. A failed read is a nil map.
+    Map,
+    /// Two words: the length and the capacity of a channel. A failed read is a nil channel.
+    Chan,
+    /// One word: the address of a function's code. A failed read is a nil function.
+    Func,
+    /// Two words: the address of the dynamic type and the data word. A failed read of the first one
+    /// is a nil interface, and so is a zero. [`DynamicTypes`] knows the type's name.
+    ///
+    /// [`DynamicTypes`]: crate::dynamic_type::DynamicTypes
+    Interface,
+    /// Four words: those of an interface, then the address and the length of a string at the start
+    /// of the data. The string has a meaning only if [`DynamicTypes::error_data`] says so.
+    ///
+    /// [`DynamicTypes::error_data`]: crate::dynamic_type::DynamicTypes::error_data
+    Error,
+}

@@ -1,0 +1,3 @@
+module usdt.local/functions
+
+go 1.17

@@ -1,0 +1,370 @@
+//! The arguments of function probes: parameters at the entry, results at the returns.
+//!
+//! Debug information has their names and types. Without it, they are the registers of Go's calling
+//! convention: `arg0` at the entry, `ret0` at the returns.
+
+use super::functions::print;
+use super::{ErrorWords, FileBytes};
+use gobinary::GoBinary;
+use gobinary::dwarf::DebugInfo;
+use gobinary::function_entry::Location;
+use gobinary::function_search::{FoundFunction, argument_register};
+use gobinary::signature::{Format, Signature, Value, Variable, Word};
+use gobinary::value_path::{PathError, Point, ValuePath};
+use indexmap::IndexMap;
+use stapsdt::argspec::Arch;
+use stapsdt::schema::{self, Kind};
+
+/// The arguments that the options of a command name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArgumentNames {
+    /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings
+    /// and errors.
+    pub chosen: Vec<String>,
+    /// The arguments that filters, labels and histograms refer to. They are read in addition.
+    pub used: Vec<String>,
+}
+
+/// The arguments of a probe.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FunctionArguments {
+    /// Their locations, in the syntax of notes.
+    pub(super) specs: Vec<String>,
+    /// Their names and types.
+    pub(super) schema: Vec<schema::Arg>,
+    /// Where the interface words of errors are.
+    pub(super) errors: Vec<ErrorWords>,
+    /// The signature of the function in Go's syntax; empty without debug information.
+    pub(super) signature: String,
+}
+
+/// Reads the arguments of the functions of one file.
+pub(super) struct ArgumentReader<'a, 'n> {
+    debug_info: Option<DebugInfo<'a, &'a FileBytes>>,
+    arch: Arch,
+    names: &'n ArgumentNames,
+    /// The chosen arguments, each with the reason why no function so far has it; `None` if one has
+    /// it.
+    problems: IndexMap<&'n str, Option<String>>,
+}
+
+impl<'a, 'n> ArgumentReader<'a, 'n> {
+    pub(super) fn new(
+        go: &GoBinary<'a, &'a FileBytes>,
+        arch: Arch,
+        names: &'n ArgumentNames,
+    ) -> ArgumentReader<'a, 'n> {
+        ArgumentReader {
+            debug_info: DebugInfo::read(go).ok(),
+            arch,
+            names,
+            problems: IndexMap::new(),
+        }
+    }
+
+    /// Returns messages about the chosen arguments that no function has.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().filter_map(|(argument, problem)| {
+            problem.as_ref().map(|problem| format!("skipped the argument `{argument}`: {problem}"))
+        })
+    }
+
+    /// Returns the arguments of a function at one of its sites.
+    pub(super) fn arguments(&mut self, function: &FoundFunction, at: Point) -> FunctionArguments {
+        let signature =
+            self.debug_info.as_mut().and_then(|info| info.signature(function.range.start).ok());
+        let mut out = FunctionArguments::default();
+        if let Some(signature) = &signature {
+            out.signature = signature.to_string();
+        }
+        if self.names.chosen.is_empty() {
+            match &signature {
+                Some(signature) => self.add_defaults(&mut out, signature, at),
+                None if at == Point::Entry => {
+                    for position in 0..function.argument_words.unwrap_or(0) as usize {
+                        let name = format!("arg{position}");
+                        out.extend(self.register(&name, &name, at));
+                    }
+                }
+                // The number of results is not known.
+                None => {}
+            }
+        }
+        for argument in &self.names.chosen {
+            let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
+            let read = self.named(signature.as_ref(), name, path, at);
+            let problem = self.problems.entry(argument).or_insert_with(|| Some(String::new()));
+            match read {
+                Ok(words) => {
+                    *problem = None;
+                    out.extend(words);
+                }
+                Err(reason) => {
+                    if let Some(problem) = problem.as_mut() {
+                        *problem = reason;
+                    }
+                }
+            }
+        }
+        for name in &self.names.used {
+            if let Ok(words) = self.named(signature.as_ref(), name, name, at) {
+                out.extend(words);
+            }
+        }
+        out
+    }
+
+    /// Adds the parameters or results with numbers, strings and errors.
+    fn add_defaults(&mut self, out: &mut FunctionArguments, signature: &Signature, at: Point) {
+        let Some(debug_info) = &mut self.debug_info else { return };
+        for (position, variable) in variables(signature, at).enumerate() {
+            let Ok(value) = debug_info.default_value(variable) else { continue };
+            let is_default = matches!(
+                value.format,
+                Format::Int
+                    | Format::Bool
+                    | Format::Float
+                    | Format::String
+                    | Format::Duration
+                    | Format::Error
+            );
+            if is_default {
+                out.extend(typed(&display_name(variable, position, at), &value, self.arch));
+            }
+        }
+    }
+
+    /// Returns the argument at a path under a name.
+    fn named(
+        &mut self,
+        signature: Option<&Signature>,
+        name: &str,
+        path: &str,
+        at: Point,
+    ) -> Result<Vec<Argument>, String> {
+        let (Some(signature), Some(debug_info)) = (signature, &mut self.debug_info) else {
+            let argument = self.register(name, path, at);
+            return argument.map(|argument| vec![argument]).ok_or_else(|| {
+                "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …".to_owned()
+            });
+        };
+        let named = variables(signature, at).enumerate();
+        let names = named.map(|(position, v)| (display_name(v, position, at), v.name.as_str()));
+        let path = with_source_name(path, names);
+        let parsed = ValuePath::parse(&path).map_err(|error| with_user_names(&error))?;
+        let value =
+            debug_info.value_at(signature, at, &parsed).map_err(|error| with_user_names(&error))?;
+        let arguments = typed(name, &value, self.arch);
+        match arguments.is_empty() {
+            true => Err(format!("values of type `{}` are not supported", value.type_name)),
+            false => Ok(arguments),
+        }
+    }
+
+    /// Returns the register that a name such as `arg0` or `ret0` stands for.
+    fn register(&self, name: &str, path: &str, at: Point) -> Option<Argument> {
+        let prefix = match at {
+            Point::Entry => "arg",
+            Point::Return => "ret",
+        };
+        let position = path.strip_prefix(prefix)?.parse().ok()?;
+        let location = Location::Register(argument_register(position, self.arch)?);
+        let word = Word { location, size: 8, signed: false };
+        Some(argument(name, "uint64", Kind::Int, &[&word], self.arch))
+    }
+}
+
+/// An argument, and the words that it consists of.
+struct Argument {
+    specs: Vec<String>,
+    schema: schema::Arg,
+    error: Option<ErrorWords>,
+}
+
+impl FunctionArguments {
+    /// Adds arguments with new names.
+    fn extend(&mut self, arguments: impl IntoIterator<Item = Argument>) {
+        for argument in arguments {
+            if self.schema.iter().all(|known| known.name != argument.schema.name) {
+                self.specs.extend(argument.specs);
+                self.schema.push(argument.schema);
+                self.errors.extend(argument.error);
+            }
+        }
+    }
+}
+
+/// Returns the variables that have their values at a point, without those that the compiler added.
+fn variables(signature: &Signature, at: Point) -> impl Iterator<Item = &Variable> {
+    let all = match at {
+        Point::Entry => &signature.parameters,
+        Point::Return => &signature.results,
+    };
+    all.iter().filter(|variable| !variable.is_hidden())
+}
+
+/// Returns the name by which users know a variable: that of its register if it has none.
+fn display_name(variable: &Variable, position: usize, at: Point) -> String {
+    match (variable.is_unnamed(), at) {
+        (false, _) => variable.name.clone(),
+        (true, Point::Entry) => format!("arg{position}"),
+        (true, Point::Return) => format!("ret{position}"),
+    }
+}
+
+/// Replaces the name at the start of a path, or in `len(…)`, by the one of the debug information.
+/// `names` are pairs of the name that users know and the one of the debug information.
+fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v str)>) -> String {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let start = path.find('(').map_or(0, |at| at + 1);
+    let start = start + path.get(start..).and_then(|rest| rest.find(is_name)).unwrap_or(0);
+    let (before, rest) = path.split_at(start);
+    let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+    let (name, after) = rest.split_at(end);
+    match names.into_iter().find(|(known, _)| known == name) {
+        Some((_, source)) => format!("{before}{source}{after}"),
+        None => path.to_owned(),
+    }
+}
+
+/// Formats an error with the names of unnamed parameters and results that users know.
+fn with_user_names(error: &PathError) -> String {
+    error.to_string().replace("~p", "arg").replace("~r", "ret")
+}
+
+/// Returns a value as arguments: most values are one.
+fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
+    let words: Vec<&Word> = value.words.iter().collect();
+    let one =
+        |name: &str, kind, words: &[&Word]| argument(name, &value.type_name, kind, words, arch);
+    let of = |function: &str| match name.contains('(') {
+        true => name.to_owned(),
+        false => format!("{function}({name})"),
+    };
+    match (value.format, words.as_slice()) {
+        (Format::Int, [word]) => vec![one(name, Kind::Int, &[word])],
+        (Format::Bool, [word]) => vec![one(name, Kind::Bool, &[word])],
+        (Format::Float, [word]) => vec![one(name, Kind::Float, &[word])],
+        (Format::Pointer | Format::Func, [word]) => vec![one(name, Kind::Pointer, &[word])],
+        (Format::String, [pointer, len]) => vec![one(name, Kind::String, &[pointer, len])],
+        (Format::Bytes, [pointer, len]) => vec![one(name, Kind::Bytes, &[pointer, len])],
+        (Format::Duration, [word]) => {
+            let mut duration = one(name, Kind::Int, &[word]);
+            duration.schema.unit = Some("ns".to_owned());
+            vec![duration]
+        }
+        (Format::Map, [len]) => vec![one(&of("len"), Kind::Int, &[len])],
+        (Format::Slice | Format::Chan, [len, capacity]) => {
+            vec![one(&of("len"), Kind::Int, &[len]), one(&of("cap"), Kind::Int, &[capacity])]
+        }
+        (Format::Interface, [ty, ..]) => vec![one(name, Kind::Pointer, &[&first_word(ty)])],
+        (Format::Error, [ty, _, pointer, len]) => {
+            let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
+            let (first, ty) = (spec(&first_word(ty)), spec(ty));
+            let error = Some(ErrorWords { name: name.to_owned(), first, ty });
+            vec![Argument { error, ..one(name, Kind::Error, &[pointer, len]) }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the first word of an interface, which is zero if the interface is nil, given the word
+/// with its dynamic type. The type is behind the first word if the interface has methods.
+fn first_word(ty: &Word) -> Word {
+    /// The offset of the type in `internal/abi.ITab`.
+    const ITAB_TYPE: i64 = 8;
+    let location = match &ty.location {
+        Location::Memory { base, offsets } => match offsets.as_slice() {
+            [ITAB_TYPE] => Location::Register(*base),
+            [rest @ .., ITAB_TYPE] => Location::Memory { base: *base, offsets: rest.to_vec() },
+            _ => ty.location.clone(),
+        },
+        other => other.clone(),
+    };
+    Word { location, ..*ty }
+}
+
+fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Argument {
+    let spec = |word: &&Word| {
+        let spec = print(&word.location, word.size, word.signed, arch);
+        match kind {
+            Kind::Float => spec.replacen('@', "f@", 1),
+            _ => spec,
+        }
+    };
+    let first = words.first();
+    Argument {
+        specs: words.iter().map(spec).collect(),
+        schema: schema::Arg {
+            name: name.to_owned(),
+            ty: ty.to_owned(),
+            kind,
+            size: first.map_or(8, |word| word.size),
+            signed: first.is_some_and(|word| word.signed),
+            unit: None,
+            doc: String::new(),
+        },
+        error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(format: Format, words: usize) -> Value {
+        let word = |n| Word { location: Location::Register(n), size: 8, signed: n == 0 };
+        Value { format, type_name: "T".to_owned(), words: (0..words as u8).map(word).collect() }
+    }
+
+    fn specs(name: &str, value: &Value) -> Vec<(String, String)> {
+        let arguments = typed(name, value, Arch::X86_64);
+        arguments.into_iter().map(|a| (a.schema.name, a.specs.join(" "))).collect()
+    }
+
+    #[test]
+    fn values_become_arguments() {
+        let pair = |name: &str, spec: &str| (name.to_owned(), spec.to_owned());
+        assert_eq!(specs("n", &value(Format::Int, 1)), [pair("n", "-8@%rax")]);
+        assert_eq!(specs("s", &value(Format::String, 2)), [pair("s", "-8@%rax 8@%rcx")]);
+        let sizes = [pair("len(x)", "-8@%rax"), pair("cap(x)", "8@%rcx")];
+        assert_eq!(specs("x", &value(Format::Slice, 2)), sizes);
+        assert_eq!(specs("len(m)", &value(Format::Map, 1)), [pair("len(m)", "-8@%rax")]);
+        let location = Location::Memory { base: 4, offsets: vec![8, 16] };
+        let word = Word { location, size: 4, signed: false };
+        let float = Value { format: Format::Float, type_name: "float32".into(), words: vec![word] };
+        assert_eq!(specs("f", &float), [pair("f", "4f@16(8(%rsp))")]);
+    }
+
+    #[test]
+    fn interfaces_are_their_first_word() {
+        let with = |offsets: Vec<i64>| {
+            let location = Location::Memory { base: 3, offsets };
+            let word = Word { location, size: 8, signed: false };
+            specs("e", &Value { words: vec![word], ..value(Format::Interface, 0) }).remove(0).1
+        };
+        assert_eq!(with(vec![8]), "8@%rbx");
+        assert_eq!(with(vec![40, 8]), "8@40(%rbx)");
+        assert_eq!(with(vec![40]), "8@40(%rbx)");
+    }
+
+    #[test]
+    fn unnamed_results_have_the_names_of_registers() {
+        let named = |path| {
+            let names = [("ret0", "~r0"), ("ret1", "~r1")];
+            with_source_name(path, names.map(|(known, source)| (known.to_owned(), source)))
+        };
+        assert_eq!(named("ret1.X"), "~r1.X");
+        assert_eq!(named("len(ret0)"), "len(~r0)");
+        assert_eq!(named("*ret0"), "*~r0");
+        assert_eq!((named("ret2"), named("")), ("ret2".to_owned(), String::new()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn accepts_any_path(path: String) {
+            let unchanged = with_source_name(&path, [("x".to_owned(), "x")]);
+            proptest::prop_assert_eq!(unchanged, path);
+        }
+    }
+}

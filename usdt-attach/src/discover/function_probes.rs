@@ -1,0 +1,251 @@
+//! Function probes: the entry and the returns of any function of a Go binary, as `func:SYMBOL` and
+//! `func:SYMBOL%return`.
+//!
+//! A return probe has a site at each return instruction of the function. No return address is
+//! changed, as return probes of the kernel do: that corrupts the stacks of Go.
+
+use super::function_arguments::{ArgumentNames, ArgumentReader, FunctionArguments};
+use super::select::{FUNCTIONS, FunctionPattern, RETURN};
+use super::{FileBytes, Probe, ScannedObject, Source};
+use crate::error::{Warning, WarningKind};
+use gobinary::GoBinary;
+use gobinary::function_search::{FoundFunction, FunctionSites, NoSites};
+use gobinary::value_path::Point;
+use stapsdt::argspec::Arch;
+use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
+use stapsdt::schema;
+use stapsdt::site::Instruction;
+use std::sync::Arc;
+
+/// The number of functions that the globs of a command may match in a file. Each has several sites.
+const MAX_FUNCTIONS: usize = 4096;
+/// The number of functions that are named in a warning.
+const MAX_NAMED: usize = 3;
+
+/// Adds the functions of a Go binary that one of the globs names as probes. `names` are arguments
+/// that options refer to.
+///
+/// Functions that cannot be attached to get a warning that says why.
+pub(super) fn add_function_probes(
+    one: &mut ScannedObject,
+    globs: &[String],
+    names: &ArgumentNames,
+) {
+    let patterns: Vec<FunctionPattern> =
+        globs.iter().filter_map(|glob| FunctionPattern::parse(glob)).collect();
+    if patterns.is_empty() {
+        return;
+    }
+    let bytes = one.object.bytes();
+    let mut messages = Vec::new();
+    if let Some(mut search) = Search::start(&bytes, names) {
+        let path = Escaped::new(&one.object.path).to_string();
+        search.add(&patterns);
+        one.probes.extend(search.probes.into_iter().map(Arc::new));
+        messages.extend(search.messages.into_iter().map(|message| format!("{path}: {message}")));
+        let problems = search.arguments.problems();
+        messages.extend(problems.map(|message| format!("{path}: {message}")));
+        messages.extend(search.refused.messages(&path));
+    }
+    if let Err(error) = bytes.check(&one.object) {
+        messages.push(format!("{error:#}"));
+    }
+    let warning = |message| Warning::new(WarningKind::SkippedProbe, message);
+    one.warnings.extend(messages.into_iter().map(warning));
+}
+
+/// The search for functions in a file.
+struct Search<'a, 'n> {
+    view: View<'a, &'a FileBytes>,
+    go: GoBinary<'a, &'a FileBytes>,
+    arch: Arch,
+    goid_offset: Option<u32>,
+    arguments: ArgumentReader<'a, 'n>,
+    probes: Vec<Probe>,
+    messages: Vec<String>,
+    refused: Refused,
+}
+
+impl<'a, 'n> Search<'a, 'n> {
+    /// Reads the headers of a file; `None` if it is not a Go binary.
+    fn start(bytes: &'a FileBytes, names: &'n ArgumentNames) -> Option<Search<'a, 'n>> {
+        let view = View::read(bytes).ok()?;
+        let (arch, go) = view.arch().zip(GoBinary::read(bytes))?;
+        Some(Search {
+            view,
+            goid_offset: go.goid_offset(),
+            arguments: ArgumentReader::new(&go, arch, names),
+            go,
+            arch,
+            probes: Vec::new(),
+            messages: Vec::new(),
+            refused: Refused::default(),
+        })
+    }
+
+    fn add(&mut self, patterns: &[FunctionPattern]) {
+        if let Some(reason) = self.go.no_entries() {
+            let reason = super::functions::describe(reason, self.go.version(), self.arch);
+            self.messages.push(format!("skipped its functions: {reason}"));
+            return;
+        }
+        let matches = |name: &str| patterns.iter().any(|pattern| pattern.matches_symbol(name));
+        let found = self.go.find_functions(matches, MAX_FUNCTIONS);
+        if found.exceeds_limit {
+            let globs: Vec<String> = patterns.iter().map(|p| format!("`{p}`")).collect();
+            self.messages.push(format!(
+                "skipped its functions: more than {MAX_FUNCTIONS} match {}; use a narrower glob",
+                globs.join(", ")
+            ));
+            return;
+        }
+        for name in &found.inlined {
+            self.refused.add(name, "the compiler inlined its calls, so that it has no code of its own; a `//go:noinline` comment prevents that");
+        }
+        for function in &found.functions {
+            let wants = |is_return| {
+                patterns
+                    .iter()
+                    .any(|p| p.is_return == is_return && p.matches_symbol(&function.name))
+            };
+            match self.go.function_sites(function) {
+                Ok(sites) => self.add_sites(function, &sites, [wants(false), wants(true)]),
+                Err(reason) => self.refused.add(&function.name, describe(&reason)),
+            }
+        }
+    }
+
+    /// Adds the entry, the returns, or both.
+    fn add_sites(&mut self, function: &FoundFunction, sites: &FunctionSites, wants: [bool; 2]) {
+        let [wants_entry, wants_return] = wants;
+        if wants_entry {
+            let arguments = self.arguments.arguments(function, Point::Entry);
+            self.probes.extend(self.probe(&function.name, sites.entry, &arguments));
+        }
+        if !wants_return {
+            return;
+        }
+        if sites.returns.is_empty() {
+            self.refused.add(
+                &function.name,
+                match sites.tail_calls.is_empty() {
+                    true => "it has no return instruction: its calls never return",
+                    false => "it ends in a jump to another function, whose return is its return",
+                },
+            );
+        } else if !sites.tail_calls.is_empty() {
+            let targets = sites.tail_calls.iter().filter_map(|at| self.go.function_name_at(*at));
+            let targets: Vec<&str> = targets.take(MAX_NAMED).collect();
+            self.messages.push(format!(
+                "{FUNCTIONS}:{}{RETURN} misses calls that end in a jump to {}",
+                function.name,
+                targets.join(", ")
+            ));
+        }
+        let results = self.arguments.arguments(function, Point::Return);
+        let name = format!("{}{RETURN}", function.name);
+        for at in &sites.returns {
+            self.probes.extend(self.probe(&name, *at, &results));
+        }
+    }
+
+    fn probe(&self, name: &str, address: u64, arguments: &FunctionArguments) -> Option<Probe> {
+        /// Bytes of code that identify an instruction; no instruction is longer.
+        const MAX_INSTRUCTION: u64 = 16;
+        self.view.load_segment(address, 1).filter(|s| s.is_executable())?;
+        let code = self.view.bytes_up_to(address, MAX_INSTRUCTION)?;
+        let instruction = Instruction::classify(code, self.arch);
+        Some(Probe {
+            provider: FUNCTIONS.to_owned(),
+            name: name.to_owned(),
+            address,
+            offset: self.view.vaddr_to_offset(address)?,
+            semaphore: None,
+            semaphore_offset: None,
+            args: arguments.specs.join(" "),
+            source: Source::Function,
+            schema: Some(schema::Probe {
+                name: name.to_owned(),
+                args: arguments.schema.clone(),
+                doc: arguments.signature.clone(),
+                stability: None,
+            }),
+            schema_source: None,
+            machine: self.view.machine_kind(),
+            instruction,
+            generated: false,
+            has_nop10: false,
+            risks_red_zone: false,
+            stack_check: instruction == Instruction::Branch,
+            goid_offset: self.goid_offset,
+            enum_labels: Vec::new(),
+            errors: arguments.errors.clone(),
+            symbols: Arc::default(),
+        })
+    }
+}
+
+/// The functions that cannot be attached to, by reason.
+#[derive(Default)]
+struct Refused(Vec<(&'static str, Vec<String>)>);
+
+impl Refused {
+    fn add(&mut self, name: &str, reason: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name.to_owned()),
+            None => self.0.push((reason, vec![name.to_owned()])),
+        }
+    }
+
+    /// Returns a message for each reason, which names the first functions.
+    fn messages(&self, path: &str) -> impl Iterator<Item = String> {
+        self.0.iter().map(move |(reason, names)| {
+            let named: Vec<String> =
+                names.iter().take(MAX_NAMED).map(|name| format!("{FUNCTIONS}:{name}")).collect();
+            let more = match names.len().saturating_sub(MAX_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{path}: skipped {}{more}: {reason}", named.join(", "))
+        })
+    }
+}
+
+fn describe(reason: &NoSites) -> &'static str {
+    match reason {
+        NoSites::Assembly => {
+            "written in assembly, whose registers and stack do not follow Go's calling convention"
+        }
+        NoSites::NoGoroutine => {
+            "a function of the runtime without a stack check, which may run where there is no goroutine"
+        }
+        NoSites::Undecodable(_) => "its code cannot be decoded; it is not compiled from Go",
+        NoSites::UnknownStackCheck => {
+            "its stack check has an unknown form, so that calls could be counted twice"
+        }
+        NoSites::Unreadable => "its code cannot be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_first_functions_of_each_reason() {
+        let mut refused = Refused::default();
+        for n in 0..5 {
+            refused.add(&format!("main.f{n}"), "first");
+        }
+        refused.add("main.g", "second");
+        let messages: Vec<String> = refused.messages("app").collect();
+        assert_eq!(
+            messages,
+            [
+                "app: skipped func:main.f0, func:main.f1, func:main.f2 and 2 more: first",
+                "app: skipped func:main.g: second",
+            ]
+        );
+    }
+}
