@@ -6,6 +6,7 @@
 //! * [`signature`], [`go_type`]: what a signature is, and where parameters and results are.
 //! * [`value_path`]: paths from a parameter to a value, such as `r.URL.Path`.
 //! * [`dynamic_type`]: names of the types in interfaces.
+//! * [`inlined_calls`]: calls that the compiler inlined.
 //! * [`function_entry`]: function entries that can stand in for probes.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
 //! * [`catalog`]: the probes of Go's runtime and standard library.
@@ -25,6 +26,7 @@ pub mod function_entry;
 pub mod go_time;
 pub mod go_type;
 mod goid;
+pub mod inlined_calls;
 mod name_scan;
 pub mod pclntab;
 mod register_abi;

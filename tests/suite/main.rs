@@ -22,6 +22,7 @@ mod doc_comments;
 mod docs;
 mod errors;
 mod export;
+mod function_values;
 mod generated_code;
 mod go_runtime;
 mod hostile_files;
