@@ -13,7 +13,6 @@ const TARGETS: &[&str] = &[
     "blob",
     "sealer",
     "gobinary",
-    "dwarf",
     "elf",
     "demangle",
     "filter",
@@ -41,13 +40,10 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     install_cargo_tool("fuzz")?;
     let go = root().join("fuzz/target/go-binary");
-    if targets.iter().any(|target| ["gobinary", "dwarf"].contains(target)) {
-        // Any Go binary with a function table and DWARF will do. Changes in compressed sections
-        // would only damage the compression.
+    if targets.contains(&"gobinary") {
+        // Any Go binary with a function table and DWARF will do.
         let tools = setup::build()?;
-        let flags = "-ldflags=-compressdwarf=false";
-        let output = go.display().to_string();
-        let mut build = tools.go("go", &["build", flags, "-o", &output, "./hits"]);
+        let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
         execute(build.current_dir(root().join("tests/go")))?;
     }
     for target in targets {
