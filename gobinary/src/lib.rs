@@ -6,6 +6,7 @@
 //! * [`signature`], [`go_type`]: what a signature is, and where parameters and results are.
 //! * [`value_path`]: paths from a parameter to a value, such as `r.URL.Path`.
 //! * [`dynamic_type`]: names of the types in interfaces.
+//! * [`inlined_calls`]: calls that the compiler inlined.
 //! * [`function_entry`]: function entries that can stand in for probes.
 //! * [`function_search`]: functions by name, and the instructions at which a call begins and ends.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
@@ -28,6 +29,7 @@ pub mod function_search;
 pub mod go_time;
 pub mod go_type;
 mod goid;
+pub mod inlined_calls;
 mod name_scan;
 pub mod pclntab;
 mod register_abi;

@@ -29,8 +29,8 @@ use std::ops::{ControlFlow, Range};
 /// A function table, for look-ups.
 #[derive(Clone, Copy, Debug)]
 pub struct FunctionTable<'a, S: Source<'a> = &'a [u8]> {
-    file: S,
-    layout: TableLayout,
+    pub(crate) file: S,
+    pub(crate) layout: TableLayout,
     lifetime: PhantomData<&'a [u8]>,
 }
 
@@ -42,7 +42,7 @@ pub struct Function<'a> {
     /// The link-time address of the function's first instruction.
     pub entry: u64,
     /// The offset in the table of the function's `_func` struct.
-    info: u64,
+    pub(crate) info: u64,
 }
 
 /// A source line.
@@ -117,14 +117,6 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
     }
 }
 
-/// A call that the compiler inlined.
-struct InlinedCall<'a> {
-    /// The inlined function.
-    name: &'a str,
-    /// An address at the call in the calling function.
-    call_address: u64,
-}
-
 impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// Returns the functions by address. Damaged entries are skipped.
     pub fn functions(&self) -> impl Iterator<Item = Function<'a>> {
@@ -132,7 +124,7 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     }
 
     /// Returns `len` bytes at an offset in the table.
-    fn bytes(&self, at: u64, len: u64) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&self, at: u64, len: u64) -> Option<&'a [u8]> {
         at.checked_add(len).filter(|end| *end <= self.layout.size)?;
         self.file.read(self.layout.offset.checked_add(at)?, len)
     }
@@ -142,12 +134,12 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         self.bytes(at, len.min(self.layout.size.checked_sub(at)?))
     }
 
-    fn u32_at(&self, at: u64) -> Option<u32> {
+    pub(crate) fn u32_at(&self, at: u64) -> Option<u32> {
         u32_at(self.bytes(at, 4)?, 0)
     }
 
     /// Returns the NUL-terminated string at an offset; `None` if it is not UTF-8 or too long.
-    fn string_at(&self, at: u64) -> Option<&'a str> {
+    pub(crate) fn string_at(&self, at: u64) -> Option<&'a str> {
         /// The bytes to read first, enough for most names, and the maximum.
         const LENGTHS: [u64; 2] = [128, 1 << 16];
         LENGTHS.iter().find_map(|len| {
@@ -179,6 +171,14 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         })
     }
 
+    /// Returns those of `names` that the table has, by their offset from the first name.
+    pub(crate) fn name_offsets<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> HashMap<u64, &'n str> {
+        find_names(self.file, self.names_range(), names)
+    }
+
     /// Returns the indexes of the functions with these names.
     ///
     /// If a function that is written in Go has a second entry, for callers in assembly
@@ -188,7 +188,7 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// It scans the names, then the entries, both in pieces: memory use does not depend on the size
     /// of the table.
     fn indexes_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, u64> {
-        let names = find_names(self.file, self.names_range(), names);
+        let names = self.name_offsets(names);
         let mut found = HashMap::new();
         self.for_each_name_offset(|index, at| {
             if let Some(name) = names.get(&at) {
@@ -293,7 +293,7 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// Returns the source line of an address in a function; `None` if the table has none for it.
     ///
     /// For an address in an inlined function, it is the line in the inlined function.
-    fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
+    pub(crate) fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
         let field = |index: u64| self.u32_at(function.info.checked_add(4 * index)?);
         let (file_table, line_table, unit) = (field(5)?, field(6)?, field(8)?);
         let line = u32::try_from(self.pc_value(line_table, function.entry, address)?).ok()?;
@@ -311,64 +311,56 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         let mut out = Vec::new();
         let mut at = address;
         while out.len() < MAX_DEPTH
-            && let Some(call) = self.inlined_call(function, at)
+            && let Some((call, name)) = self.inlined_at(function, at)
         {
-            out.push(Frame { function: call.name, line: self.line(function, at) });
+            out.push(Frame { function: name, line: self.line(function, at) });
             at = call.call_address;
         }
         out.push(Frame { function: function.name, line: self.line(function, at) });
         out
     }
 
-    /// Returns the innermost inlined call at an address (`runtime.inlinedCall`); `None` if there is
-    /// none.
-    fn inlined_call(&self, function: &Function<'a>, address: u64) -> Option<InlinedCall<'a>> {
-        /// `internal/abi.PCDATA_InlTreeIndex`.
-        const INL_TREE_INDEX: u64 = 2;
-        /// `internal/abi.FUNCDATA_InlTree`.
-        const INL_TREE: u64 = 3;
-        /// The size of `runtime._func` in bytes. The offsets of the PC-value tables follow it.
-        const FUNC_SIZE: u64 = 44;
-        /// The size of `runtime.inlinedCall` in bytes.
-        const CALL_SIZE: u64 = 16;
-        let info = function.info;
-        let pc_data_count = u64::from(self.u32_at(info.checked_add(28)?)?);
-        let func_data_count = u64::from(*self.bytes(info.checked_add(43)?, 1)?.first()?);
-        if pc_data_count <= INL_TREE_INDEX || func_data_count <= INL_TREE {
-            return None;
-        }
-        let table = self.u32_at(info.checked_add(FUNC_SIZE + 4 * INL_TREE_INDEX)?)?;
-        let tree_at = FUNC_SIZE + (pc_data_count + INL_TREE) * 4;
-        let tree = self.u32_at(info.checked_add(tree_at)?)?;
-        if table == 0 || tree == u32::MAX {
-            return None;
-        }
-        let index = u64::try_from(self.pc_value(table, function.entry, address)?).ok()?;
-        let call = self.layout.func_data?.checked_add(u64::from(tree) + CALL_SIZE * index)?;
-        let call = self.file.read(call, CALL_SIZE)?;
-        let (name, caller) = (u32_at(call, 4)?, u32_at(call, 8)?);
-        let name = self.string_at(self.layout.names.checked_add(name.into())?)?;
-        Some(InlinedCall { name, call_address: function.entry.checked_add(caller.into())? })
-    }
-
     /// Returns the value of a PC-value table at an address (`runtime.pcvalue`).
-    fn pc_value(&self, table: u32, entry: u64, address: u64) -> Option<i32> {
-        /// The size limit of the table of one function in bytes. Functions of some thousand lines
-        /// stay below it.
-        const MAX_SIZE: u64 = 1 << 16;
+    pub(crate) fn pc_value(&self, table: u32, entry: u64, address: u64) -> Option<i32> {
         /// The bytes to read first, enough for most functions.
         const SHORT: u64 = 256;
         let at = self.layout.values.checked_add(table.into())?;
         let short = self.bytes_up_to(at, SHORT)?;
         match pc_value(short, self.layout.quantum, entry, address) {
             Err(Incomplete) => {
-                let all = self.bytes_up_to(at, MAX_SIZE)?;
+                let all = self.bytes_up_to(at, MAX_VALUES)?;
                 pc_value(all, self.layout.quantum, entry, address).ok().flatten()
             }
             Ok(value) => value,
         }
     }
+
+    /// Returns the first address of each value of a PC-value table, but for negative ones.
+    pub(crate) fn first_addresses(&self, table: u32, entry: u64) -> HashMap<u64, u64> {
+        let mut first = HashMap::new();
+        let at = self.layout.values.saturating_add(table.into());
+        let mut rest = self.bytes_up_to(at, MAX_VALUES).unwrap_or_default();
+        let (mut value, mut pc) = (-1i32, entry);
+        let mut is_start = true;
+        while let Some(difference) = read_varint(&mut rest) {
+            if difference == 0 && !is_start {
+                break;
+            }
+            is_start = false;
+            value = value.wrapping_add(((difference >> 1) as i32) ^ -((difference & 1) as i32));
+            if let Ok(value) = u64::try_from(value) {
+                first.entry(value).or_insert(pc);
+            }
+            let Some(distance) = read_varint(&mut rest) else { break };
+            pc = pc.saturating_add(u64::from(distance) * self.layout.quantum);
+        }
+        first
+    }
 }
+
+/// The size limit in bytes of the PC-value table of one function. Functions of some thousand lines
+/// stay below it.
+const MAX_VALUES: u64 = 1 << 16;
 
 /// The table ends before the value of the address.
 struct Incomplete;

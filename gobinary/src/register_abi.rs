@@ -287,3 +287,99 @@ impl<T: TypeSource> Layouts<'_, T> {
         Ok(fits && parts.len() <= MAX_PARTS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::go_type::Field;
+    use proptest::prelude::*;
+
+    /// Types by their index.
+    struct Sample(Vec<GoType>);
+
+    impl TypeSource for Sample {
+        fn go_type(&mut self, ty: TypeRef) -> Result<Arc<GoType>, DebugInfoError> {
+            let found = self.0.get(ty.0 as usize).cloned();
+            found.map(Arc::new).ok_or(DebugInfoError::Damaged("a type"))
+        }
+    }
+
+    impl Sample {
+        fn add(&mut self, size: u64, kind: TypeKind) -> TypeRef {
+            self.0.push(GoType { name: String::new(), size, kind });
+            TypeRef(self.0.len() as u64 - 1)
+        }
+    }
+
+    fn integer(register: u8, offset: u64, size: u8) -> RegisterPart {
+        RegisterPart { register: Register::Integer(register), offset, size }
+    }
+
+    /// The example of `abi-internal.md`: `func f(a1 uint8, a2 [2]uintptr, a3 uint8) (r1 struct { x
+    /// uintptr; y [2]uintptr }, r2 string)`.
+    #[test]
+    fn places_the_example_of_the_specification() {
+        let mut types = Sample(Vec::new());
+        let byte = types.add(1, TypeKind::Int { signed: false });
+        let word = types.add(8, TypeKind::Int { signed: false });
+        let pair = types.add(16, TypeKind::Array { element: word, len: 2 });
+        let string = types.add(16, TypeKind::String);
+        let field =
+            |name: &str, offset, ty| Field { name: name.into(), offset, ty, is_embedded: false };
+        let fields = vec![field("x", 0, word), field("y", 8, pair)];
+        let structure = types.add(24, TypeKind::Struct { fields });
+        let parameters = [byte, pair, byte].map(Operand::Typed);
+        let results = [structure, string].map(Operand::Typed);
+        let set = RegisterSet::of(Arch::Aarch64);
+        let placed = assign(&parameters, &results, set, &mut types).unwrap();
+        let registers = |part| Home::Registers(vec![part]);
+        assert_eq!(
+            placed.parameters,
+            [registers(integer(0, 0, 1)), Home::Stack(0), registers(integer(1, 0, 1))]
+        );
+        let text = Home::Registers(vec![integer(0, 0, 8), integer(1, 8, 8)]);
+        assert_eq!(placed.results, [Home::Stack(16), text]);
+        // Stack-assigned parameters and results, and two bytes to spill, rounded up.
+        assert_eq!(placed.stack_size, 16 + 24 + 8);
+        let on_stack = assign(&parameters, &results, RegisterSet::NONE, &mut types).unwrap();
+        assert_eq!(on_stack.parameters, [Home::Stack(0), Home::Stack(8), Home::Stack(24)]);
+        assert_eq!(on_stack.results, [Home::Stack(32), Home::Stack(56)]);
+    }
+
+    #[test]
+    fn takes_all_registers_of_a_value_or_none() {
+        let mut types = Sample(Vec::new());
+        let slice = types.add(24, TypeKind::Slice { element: TypeRef(0) });
+        let string = types.add(16, TypeKind::String);
+        let complex = types.add(8, TypeKind::Complex);
+        let operands = [slice, slice, string, string, complex].map(Operand::Typed);
+        let set = RegisterSet::of(Arch::X86_64);
+        let placed = assign(&operands, &[Operand::Pointer], set, &mut types).unwrap();
+        // One register is left for the second string, which needs two.
+        assert_eq!(placed.parameters[3], Home::Stack(0));
+        let float =
+            |number, offset| RegisterPart { register: Register::Float(number), offset, size: 4 };
+        assert_eq!(placed.parameters[4], Home::Registers(vec![float(0, 0), float(1, 4)]));
+        assert_eq!(placed.results, [Home::Registers(vec![integer(0, 0, 8)])]);
+    }
+
+    proptest! {
+        #[test]
+        fn ends_on_types_that_contain_themselves(
+            shapes in prop::collection::vec((0u64..6, 0u64..6, 0u64..40, 0u64..3), 6),
+        ) {
+            let mut types = Sample(Vec::new());
+            for (first, second, size, len) in shapes {
+                let field = |ty, offset| Field { name: "f".into(), offset, ty: TypeRef(ty), is_embedded: false };
+                let kind = match len {
+                    0 => TypeKind::Int { signed: true },
+                    1 => TypeKind::Array { element: TypeRef(first), len },
+                    _ => TypeKind::Struct { fields: vec![field(first, 0), field(second, size)] },
+                };
+                types.add(size, kind);
+            }
+            let operands: Vec<Operand> = (0..6).map(|ty| Operand::Typed(TypeRef(ty))).collect();
+            let _ = assign(&operands, &operands, RegisterSet::of(Arch::X86_64), &mut types);
+        }
+    }
+}

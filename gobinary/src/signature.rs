@@ -22,8 +22,9 @@ pub struct Signature {
     /// entry, and applies until the prologue has run: at the stack check and at the first
     /// instruction after it.
     ///
-    /// Hidden parameters are included: the dictionary of generic functions (`.dict`) and variables
-    /// that the compiler passes to closures (`&name`).
+    /// Variables that the compiler passes to closures are included (`&name`). The dictionary of
+    /// generic functions is left out, and types of type parameters are those that the code was
+    /// compiled for, such as `go.shape.int`.
     pub parameters: Vec<Variable>,
     /// The results in order. Their placement is that at a return instruction. Results without a
     /// name are called `~r0`, `~r1`.
@@ -50,7 +51,7 @@ pub enum Placement {
     Registers(Vec<RegisterPart>),
     /// In memory.
     Memory {
-        /// The hardware number of the stack pointer.
+        /// The hardware number of the stack pointer: 4 on amd64, 31 on arm64.
         base: u8,
         /// The offset in bytes of the value from the stack pointer.
         offset: i64,
@@ -91,7 +92,7 @@ impl Signature {
 }
 
 impl Variable {
-    /// Returns true if the compiler added the parameter: a dictionary or a captured variable.
+    /// Returns true if the compiler added the parameter, such as a captured variable.
     pub fn is_hidden(&self) -> bool {
         self.name.starts_with(['.', '&'])
     }
