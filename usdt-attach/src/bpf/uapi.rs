@@ -33,8 +33,6 @@ pub(crate) const BPF_MAP_TYPE_RINGBUF: u32 = 27;
 pub(crate) const BPF_F_NO_PREALLOC: u32 = 1;
 pub(crate) const BPF_F_MMAPABLE: u32 = 1024;
 pub(crate) const BPF_PROG_TYPE_KPROBE: u32 = 2;
-/// Flag of programs that may sleep.
-pub(crate) const BPF_F_SLEEPABLE: u32 = 1 << 4;
 pub(crate) const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 pub(crate) const BPF_PROG_TYPE_TRACING: u32 = 26;
 pub(crate) const BPF_TRACE_ITER: u32 = 28;

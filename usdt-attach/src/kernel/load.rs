@@ -2,12 +2,14 @@
 
 use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0};
 use crate::bpf::syscall::LoadOptions;
-use crate::bpf::uapi::{
-    BPF_F_SLEEPABLE, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACING,
-};
+use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACING};
 use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
+
+/// Flag of programs that may sleep (`BPF_F_SLEEPABLE`). The headers define it as a macro, which the
+/// generated bindings do not have.
+const SLEEPABLE: u32 = 1 << 4;
 
 /// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links and 0
 /// for perf events.
@@ -17,7 +19,7 @@ pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
 
 /// Loads a uprobe program that may sleep.
 pub(super) fn load_sleepable(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
-    load_uprobe(code, attach_type, BPF_F_SLEEPABLE)
+    load_uprobe(code, attach_type, SLEEPABLE)
 }
 
 fn load_uprobe(code: &[Insn], attach_type: u32, flags: u32) -> Result<OwnedFd> {
