@@ -490,14 +490,24 @@ fn measures_and_plans_probes_of_libraries() {
     stdout(command("cp").arg(&app).arg(&other));
     let mut other = Host::start(&other);
     other.tell(&format!("load {}", programs.str("libplug.so")));
-    let meter = start(&["cost", "--json", "--duration", "4s", "--exe", &app, "plug:hit"]);
-    wait_for("the meter", || meter.bpf_link_count() > 0);
-    host.tell("fire 7");
-    other.tell("fire 5");
-    let (status, out, errors) = meter.finish();
-    assert!(status.success(), "{errors}");
-    let costs = usdt_e2e::json_lines(&out);
-    assert_eq!(costs[0]["hits"], 7, "{out}");
+    let args = ["cost", "--json", "--duration", "3s", "--exe", &app, "plug:hit"];
+    let out = std::thread::scope(|scope| {
+        let meter = scope.spawn(|| attach(&args));
+        let mut fired = 0;
+        while !meter.is_finished() {
+            host.tell("fire 1");
+            other.tell("fire 1000");
+            fired += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let out = meter.join().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let costs = usdt_e2e::json_lines(&text(&out.stdout));
+        let hits = costs[0]["hits"].as_u64().unwrap();
+        assert!(hits > 0 && hits <= fired, "{hits} of {fired}");
+        out
+    });
+    assert!(text(&out.stderr).contains("libraries are those that its processes map now"));
 }
 
 /// A command is stopped while the tracer attaches to its libraries. If the tracer is killed then,

@@ -82,7 +82,7 @@ fn overview_matches_what_the_program_did() {
         (
             &["go"][..],
             2,
-            "error: `go` needs exactly one process: pass -p PID, --exe PATH or -- CMD\n",
+            "error: `go` needs exactly one process: pass -p PID|NAME, --exe PATH or -- CMD\n",
         ),
         (
             &["go", "--", "/bin/true"][..],
