@@ -83,6 +83,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
     for blob in blobs {
         let mut note = blob.note;
         check_addresses(view, &note, arch)?;
+        check_schema(&note, blob.schema)?;
         let wanted = match (goid_offset, blob.goid_register) {
             (Some(offset), Some(register)) => {
                 append_goid(&mut note, register, arch);
@@ -173,6 +174,17 @@ fn check_addresses(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealE
     let data =
         view.load_segment(note.semaphore, 2).filter(|s| s.is_writable() && !s.is_executable());
     data.map(|_| ()).ok_or_else(|| bad("its semaphore is not in file-backed writable data"))
+}
+
+/// A schema in the headers, which sealing changes, would be another one the next time.
+fn check_schema(note: &Note, schema: &str) -> Result<(), SealError> {
+    let is_object =
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(schema).is_ok();
+    if schema.is_empty() || is_object {
+        return Ok(());
+    }
+    let probe = format!("{}:{}", note.provider, note.name);
+    Err(SealError::Inconsistent { probe, problem: "its schema is not a JSON object" })
 }
 
 /// Appends the goroutine id, which the stub loads into a register. Stubs whose arguments reach the

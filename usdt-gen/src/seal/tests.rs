@@ -207,6 +207,17 @@ fn rejects_segments_that_are_larger_in_the_file_than_in_memory() {
     assert_eq!(seal(&data, Options::default()).unwrap_err(), expected);
 }
 
+/// Sealing changes the ELF header, so that the schema would be another one the next time. Found by
+/// fuzzing.
+#[test]
+fn rejects_a_schema_in_the_elf_header() {
+    let mut bytes = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
+    let schema = blob::field::SCHEMA;
+    bytes[schema..schema + 8].copy_from_slice(&0x40_0031u64.to_le_bytes());
+    let error = seal(&file(&bytes, 32), Options::default()).unwrap_err().to_string();
+    assert!(error.contains("app:tick: its schema is not a JSON object"), "{error}");
+}
+
 /// Rewriting such a table would overwrite the headers. Found by fuzzing.
 #[test]
 fn rejects_symbol_tables_that_overlap_headers() {
