@@ -69,10 +69,13 @@ impl Writer {
         let opens_block = self.at_block_start;
         self.out.truncate(self.out.trim_end_matches('\n').len());
         self.out.push(' ');
-        let line = self.out.rsplit('\n').next().unwrap_or_default();
-        let at = column(line);
-        self.comment_at(piece, at);
+        self.comment_at(piece, self.current_column());
         self.end_line(opens_block);
+    }
+
+    /// Returns the column at the end of the output.
+    fn current_column(&self) -> usize {
+        column(self.out.rsplit('\n').next().unwrap_or_default())
     }
 
     /// Writes a comment that begins at a column. Its other lines move by as much as its first line.
@@ -151,12 +154,12 @@ impl Writer {
                 self.indent(inside);
                 self.out.push_str(declaration);
             }
-            let mut at = inside + declaration.chars().count();
             for (n, comment) in param.trailing.iter().enumerate() {
-                let pad = if n == 0 { widest + inside - at + 1 } else { 1 };
+                let end = inside + declaration.chars().count();
+                let pad = if n == 0 { widest + inside - end + 1 } else { 1 };
                 self.out.extend(std::iter::repeat_n(' ', pad));
-                self.comment_at(comment, at + pad);
-                at += pad + comment.text.chars().count();
+                // The comment before can have several lines.
+                self.comment_at(comment, self.current_column());
             }
         }
         self.end_line(false);

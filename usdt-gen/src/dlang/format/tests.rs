@@ -102,6 +102,15 @@ fn replaces_line_endings_of_windows() {
 }
 
 #[test]
+fn a_comment_after_one_of_several_lines_stays_where_it_is() {
+    let once = formatted(
+        "provider p {\n\tprobe a(int b; /* a long first line\n\td */ /* e\n\tf */ );\n};\n",
+    );
+    let once = once.unwrap();
+    assert_eq!(formatted(&once).unwrap(), once);
+}
+
+#[test]
 fn rejects_sources_that_it_cannot_format() {
     for (source, problem) in [
         ("provider a { /* never", "this comment is never closed"),
