@@ -148,7 +148,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     }
     if let Some(children) = left_out.and_then(|children| children.count().ok()).filter(|n| *n > 0) {
         say(&format!(
-            "note: {children} child processes are left out: `go` shows one process; pass -p with the PID of a child to show that"
+            "note: `go` shows one process, and left out {children} of its children; -p shows one of them"
         ));
     }
     Ok(())
