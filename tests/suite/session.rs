@@ -79,6 +79,20 @@ fn ends_when_the_target_exits() {
 }
 
 #[test]
+fn says_for_how_long_no_probe_was_hit() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("ticks", Mode::Sealed));
+    for command in ["trace", "count"] {
+        let out = attach(&[command, "--exe", app.as_str(), "e2e:hit", "--duration", "200ms"]);
+        let errors = text(&out.stderr);
+        assert!(out.status.success(), "{errors}");
+        assert!(errors.contains("the traced processes hit no probe in the 0."), "{errors}");
+    }
+}
+
+#[test]
 fn event_limit_is_exact_under_load() {
     if !have(&[Need::Bpf]) {
         return;

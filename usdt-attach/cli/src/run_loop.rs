@@ -137,11 +137,25 @@ pub(crate) fn run(
             "{unreadable} events have a string that could not be read: it was not in memory, or its pointer is invalid"
         ));
     }
+    let summary = event_loop.summary()?;
+    if summary.hits == 0 {
+        say_no_hits(&event_loop);
+    }
     match write_error {
         Some(source) if source.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("cannot write the events", source))
         }
-        _ => event_loop.summary(),
+        _ => Ok(summary),
+    }
+}
+
+/// Says for how long no probe was hit: attaching, and compiling with bcc, takes its time.
+fn say_no_hits(event_loop: &EventLoop) {
+    if let Some(longest) = event_loop.sessions().iter().map(Session::attached_for).max() {
+        say(&format!(
+            "the traced processes hit no probe in the {:.1} s after attaching",
+            longest.as_secs_f64()
+        ));
     }
 }
 

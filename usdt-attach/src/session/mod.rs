@@ -16,6 +16,7 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use crate::kernel::Mechanism;
 pub use crate::plan::MAX_NESTED_CALLS;
@@ -65,7 +66,9 @@ pub struct Session {
     completed: Option<Vec<u8>>,
     /// Rows of sessions that have ended.
     retained_rows: Vec<Row>,
-    is_attached: bool,
+    attached_at: Instant,
+    /// How long the session was attached; `None` until it detaches.
+    attached_for: Option<Duration>,
     /// Events lent to the caller.
     delivered: u64,
     /// Records beyond the limit, which are discarded and count as dropped.
@@ -156,7 +159,8 @@ impl Session {
             constants: Constants::default(),
             completed: None,
             retained_rows: Vec::new(),
-            is_attached: true,
+            attached_at: Instant::now(),
+            attached_for: None,
             plan,
             delivered: 0,
             surplus: 0,
@@ -366,8 +370,8 @@ impl Session {
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
     /// still be read.
     pub fn detach(&mut self) {
+        self.attached_for.get_or_insert_with(|| self.attached_at.elapsed());
         self.attachment.detach();
-        self.is_attached = false;
     }
 
     /// Detaches several sessions at once, which takes little longer than detaching one.
@@ -375,10 +379,16 @@ impl Session {
         parallel::for_each(sessions.into_iter().collect(), Session::detach);
     }
 
+    /// How long the session has been attached, or was until it detached.
+    #[doc(hidden)]
+    pub fn attached_for(&self) -> Duration {
+        self.attached_for.unwrap_or_else(|| self.attached_at.elapsed())
+    }
+
     /// True until the session detaches.
     #[doc(hidden)]
     pub fn is_attached(&self) -> bool {
-        self.is_attached
+        self.attached_for.is_none()
     }
 
     /// Detaches from the files that are not `live`.
