@@ -194,6 +194,17 @@ mod tests {
         Command::new(program).arg("60").spawn().unwrap()
     }
 
+    /// Waits until the kernel reports that a process, which has just started, runs the program.
+    fn wait_until_run_by(program: &mut Program, child: &Child) {
+        for _ in 0..500 {
+            if program.is_run_by(child.id()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the process does not run the program");
+    }
+
     fn end(mut child: Child) {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -211,7 +222,7 @@ mod tests {
         let mut program = Program::default();
         program.add_version(&first);
         let child = start(&path);
-        assert!(program.is_run_by(child.id()));
+        wait_until_run_by(&mut program, &child);
         let changes = program.take_changes();
         let [address] = changes.added[..] else { panic!("{changes:?}") };
         end(child);
@@ -220,7 +231,7 @@ mod tests {
         assert_eq!(program.take_changes(), ExecutableChanges::default());
 
         let child = start(&path);
-        assert!(program.is_run_by(child.id()));
+        wait_until_run_by(&mut program, &child);
         program.add_version(&install(&path));
         assert!(!program.has_stale(), "a process runs the old version");
         end(child);
