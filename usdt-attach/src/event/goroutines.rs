@@ -3,7 +3,7 @@
 //! The snapshot is read from the memory of the process, which is not stopped. The reader needs
 //! permission to trace the process (ptrace(2)). Because the process keeps running, the list of
 //! goroutines is validated before it is trusted. Memory that a file system would have to be asked
-//! for is not read, see [`ProcessMemory`].
+//! for is not read: it might never answer.
 
 use crate::discover::{Object, ProcessMemory, ScannedObject, process};
 use gobinary::GoBinary;
