@@ -37,6 +37,12 @@ type limits struct {
 
 var errMissing = errors.New("no such key")
 
+// returned keeps the errors in memory, whose messages a tracer reads shortly after the hits.
+var returned struct {
+	sync.Mutex
+	errors []error
+}
+
 // Get has two results of several words and two returns.
 //
 //go:noinline
@@ -147,6 +153,9 @@ func work(rounds int, out *facts) {
 						own.Found++
 					} else {
 						own.Missing++
+						returned.Lock()
+						returned.errors = append(returned.errors, err)
+						returned.Unlock()
 					}
 				}
 				fib(8)
@@ -194,6 +203,9 @@ func main() {
 	if err == nil {
 		err = os.WriteFile(os.Args[1], text, 0o644)
 	}
+	// The tracer may still read messages of errors.
+	time.Sleep(200 * time.Millisecond)
+	runtime.KeepAlive(&returned)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
