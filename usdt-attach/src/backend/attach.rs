@@ -111,8 +111,7 @@ fn program_features(
 /// Returns the per-CPU rings of a plan; `None` if its buffer is too small for them, or the CPUs are
 /// not known.
 fn cpu_rings(plan: &Plan) -> Option<CpuRings> {
-    let cpus = u32::try_from(cpu_ids_end().ok()?).ok()?;
-    CpuRings::new(plan.buffer, plan.largest_record(), cpus)
+    CpuRings::new(plan.buffer, plan.largest_record(), cpu_ids_end()?)
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The CPUs of the machine.
 
 use std::io;
+use std::sync::LazyLock;
 
 /// Returns the number of possible CPUs, which does not change while the machine runs. Per-CPU maps
 /// have that many values per key.
@@ -8,10 +9,12 @@ pub(crate) fn possible_cpus() -> io::Result<usize> {
     Ok(read("possible")?.count)
 }
 
-/// Returns the number after the highest id of the CPUs that are present. It grows only if a CPU is
-/// added to the machine while it runs.
-pub(crate) fn cpu_ids_end() -> io::Result<usize> {
-    Ok(read("present")?.end)
+/// Returns the number after the highest id of the CPUs that were present at the first call; `None` if
+/// it is not known.
+pub(crate) fn cpu_ids_end() -> Option<u32> {
+    // Cached, because each default of the options asks for it.
+    static END: LazyLock<Option<u32>> = LazyLock::new(|| read("present").ok()?.end.try_into().ok());
+    *END
 }
 
 /// A list of CPUs.
@@ -95,6 +98,6 @@ mod tests {
     fn counts_at_least_the_available_cpus() {
         let available = std::thread::available_parallelism().unwrap().get();
         assert!(possible_cpus().unwrap() >= available);
-        assert!(cpu_ids_end().unwrap() >= available);
+        assert!(cpu_ids_end().unwrap() as usize >= available);
     }
 }

@@ -156,8 +156,8 @@ impl Default for Options {
 /// The default size of the event buffer in bytes.
 fn default_buffer() -> u32 {
     const TOTAL: u32 = 8 << 20;
-    const PER_CPU: usize = 512 << 10;
-    let cpus = cpu_ids_end().unwrap_or(1);
-    let for_cpus = cpus.checked_mul(PER_CPU).and_then(usize::checked_next_power_of_two);
-    for_cpus.and_then(|bytes| u32::try_from(bytes).ok()).map_or(TOTAL, |bytes| bytes.max(TOTAL))
+    const PER_CPU: u32 = 512 << 10;
+    let for_cpus =
+        cpu_ids_end().and_then(|cpus| cpus.checked_mul(PER_CPU)?.checked_next_power_of_two());
+    for_cpus.map_or(TOTAL, |bytes| bytes.max(TOTAL))
 }

@@ -458,22 +458,22 @@ impl Session {
     ///
     /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
+        let counts = self.counts()?.into_iter().fold(Counts::default(), std::ops::Add::add);
         let mut summary = Summary {
+            hits: counts.hits,
             delivered: self.delivered,
-            dropped: self.surplus,
+            dropped: self.surplus + counts.dropped,
+            filtered: counts.filtered,
+            outside: counts.outside,
             out_of_order: self.attachment.out_of_order(),
             ..Summary::default()
         };
-        let mut unpaired = Unpaired::default();
-        for counts in self.counts()? {
-            summary.hits += counts.hits;
-            summary.dropped += counts.dropped;
-            summary.filtered += counts.filtered;
-            summary.outside += counts.outside;
-            unpaired.overwritten += counts.overwritten;
-            unpaired.unmatched_ends += counts.unmatched;
-            unpaired.too_deep += counts.too_deep;
-        }
+        let mut unpaired = Unpaired {
+            unmatched_ends: counts.unmatched,
+            overwritten: counts.overwritten,
+            too_deep: counts.too_deep,
+            ..Unpaired::default()
+        };
         if !self.plan.records() {
             summary.delivered = summary.hits.saturating_sub(summary.dropped + summary.filtered);
         }

@@ -24,18 +24,19 @@
 //! `docs/cpu-rings.md` has the protocol with its memory ordering and bounds.
 #![allow(unsafe_code)] // memory that BPF programs write to
 
+use super::mapped_memory::{corrupt_length, map_value};
 use super::record_reader::RecordReader;
 use super::ringbuf::RingBuf;
 use crate::bpf::Map;
 use crate::bpf::cpu_ring_format::{CpuRings, DATA, HEAD, PENDING, PENDING_UNKNOWN, TAIL};
 use crate::bpf::ring_format::HEADER;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::clock::monotonic_nanoseconds;
 use crate::plan::record_layout;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::MmapRaw;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How long after a store other CPUs may not see it, in nanoseconds. Processors need less than a
@@ -62,8 +63,8 @@ struct Merger {
     rings: Vec<Ring>,
     /// The time and the ring of the first unread record of each ring that has one in this snapshot.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
-    /// The ring and the length of the current record.
-    current: Option<(usize, usize)>,
+    /// The ring of the current record.
+    current: Option<usize>,
     /// Records up to this time can be merged.
     horizon: u64,
     /// The time of the last record.
@@ -80,6 +81,8 @@ const UNKNOWN_TIME: u64 = PENDING_UNKNOWN as u64;
 struct Ring {
     /// Position of the first unread record.
     head: u64,
+    /// Length of the first unread record, if it is published as of the snapshot.
+    length: usize,
     /// Position up to which records are published, as of the snapshot.
     end: u64,
     /// Position up to which space has been released.
@@ -96,13 +99,7 @@ impl CpuRingsReader {
         rings: CpuRings,
         longest: u32,
     ) -> Result<CpuRingsReader> {
-        let failed = |source| Error::io("cannot map the event buffer", source);
-        let bytes = rings.value_size().filter(|bytes| *bytes == map.shape().value);
-        let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-        let map = MmapOptions::new()
-            .len(bytes as usize)
-            .map_raw(map.as_fd().as_raw_fd())
-            .map_err(failed)?;
+        let map = map_value(map, rings.value_size())?;
         let memory = Memory { map, rings, longest };
         let merger = Merger::new(memory, monotonic_nanoseconds());
         Ok(CpuRingsReader { merger, wakeup: RingBuf::new(wakeup)? })
@@ -127,9 +124,9 @@ impl Merger {
 
     /// Moves past the current record.
     fn finish_record(&mut self) -> Result<()> {
-        let Some((index, length)) = self.current.take() else { return Ok(()) };
+        let Some(index) = self.current.take() else { return Ok(()) };
         let Some(ring) = self.rings.get_mut(index) else { return Ok(()) };
-        ring.head += length as u64 + HEADER as u64;
+        ring.head += ring.length as u64 + HEADER as u64;
         let batch = RELEASE_BATCH.min(u64::from(self.memory.rings.capacity) / 8);
         if ring.head - ring.released >= batch {
             self.memory.release(index, ring);
@@ -139,30 +136,28 @@ impl Merger {
 
     /// Adds the first unread record of a ring to the heads, if it has one in this snapshot.
     fn push_head(&mut self, index: usize) -> Result<()> {
-        if let Some(ring) = self.rings.get(index)
+        if let Some(ring) = self.rings.get_mut(index)
             && ring.head < ring.end
         {
-            let time = self.memory.time(index, ring)?;
-            self.heads.push(Reverse((time, index)));
+            ring.length = self.memory.length(index, ring)?;
+            self.heads.push(Reverse((self.memory.time(index, ring), index)));
         }
         Ok(())
     }
 
     /// Moves to the first record that is not after the horizon.
-    fn next_head(&mut self) -> Result<bool> {
-        let Some(Reverse((time, index))) = self.heads.peek().copied() else { return Ok(false) };
+    fn next_head(&mut self) -> bool {
+        let Some(Reverse((time, index))) = self.heads.peek().copied() else { return false };
         if time > self.horizon {
-            return Ok(false);
+            return false;
         }
         self.heads.pop();
         if time < self.last_time {
             self.out_of_order += 1;
         }
         self.last_time = self.last_time.max(time);
-        if let Some(ring) = self.rings.get(index) {
-            self.current = Some((index, self.memory.length(index, ring)?));
-        }
-        Ok(true)
+        self.current = Some(index);
+        true
     }
 
     /// Looks for published records in all rings, and advances the horizon. `now` must have been read
@@ -193,8 +188,8 @@ impl Merger {
     }
 
     fn record(&self) -> &[u8] {
-        let Some((index, length)) = self.current else { return &[] };
-        self.rings.get(index).map_or(&[], |ring| self.memory.record(index, ring, length))
+        let Some(index) = self.current else { return &[] };
+        self.rings.get(index).map_or(&[], |ring| self.memory.record(index, ring))
     }
 
     /// Releases the space of all records before the current one.
@@ -208,24 +203,20 @@ impl Merger {
 impl RecordReader for CpuRingsReader {
     fn advance(&mut self) -> Result<bool> {
         self.merger.finish_record()?;
-        if self.merger.next_head()? {
+        if self.merger.next_head() {
             return Ok(true);
         }
         self.merger.take_snapshot(monotonic_nanoseconds())?;
-        if self.merger.next_head()? {
+        if self.merger.next_head() {
             return Ok(true);
         }
         self.merger.release();
         // The wakeup ring is emptied only now, so that its descriptor stays readable while there
         // are records. A notification may have come since the snapshot, so look once more.
-        let mut was_notified = false;
-        while self.wakeup.advance()? {
-            was_notified = true;
-        }
-        if was_notified {
+        if self.wakeup.empty()? {
             self.merger.take_snapshot(monotonic_nanoseconds())?;
         }
-        self.merger.next_head()
+        Ok(self.merger.next_head())
     }
 
     fn record(&self) -> &[u8] {
@@ -268,23 +259,21 @@ impl Memory {
         if is_valid {
             return Ok(length as usize);
         }
-        let message = format!("the event buffer is corrupt: record of {length} bytes");
-        Err(Error::unsupported(message))
+        Err(corrupt_length(length))
     }
 
-    /// Returns the time of the first unread record of a ring.
-    fn time(&self, index: usize, ring: &Ring) -> Result<u64> {
-        self.length(index, ring)?;
+    /// Returns the time of the first unread record of a ring, whose length has been checked.
+    fn time(&self, index: usize, ring: &Ring) -> u64 {
         let at = HEADER as u64 + u64::from(record_layout::TIME);
-        Ok(self.data_word(index, ring.head, at).load(Ordering::Relaxed))
+        self.data_word(index, ring.head, at).load(Ordering::Relaxed)
     }
 
-    /// Returns the content of a published record whose length has been checked.
-    fn record(&self, index: usize, ring: &Ring, length: usize) -> &[u8] {
+    /// Returns the content of the first unread record of a ring, whose length has been checked.
+    fn record(&self, index: usize, ring: &Ring) -> &[u8] {
         let at = self.offset(index, ring.head) + HEADER as usize;
         // SAFETY: `length` has checked that the record is inside the ring. Programs do not write to
         // it before it is released, and releasing borrows the reader mutably.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at), length) }
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at), ring.length) }
     }
 
     /// Releases the space up to the head, but for the current record.

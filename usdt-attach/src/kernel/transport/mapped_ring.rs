@@ -20,13 +20,14 @@
 //! `docs/mapped-ring.md` has the protocol with its invariants, memory ordering and wakeups.
 #![allow(unsafe_code)] // memory that BPF programs write to
 
+use super::mapped_memory::{corrupt_length, map_value};
 use super::record_reader::RecordReader;
 use super::ringbuf::RingBuf;
 use crate::bpf::Map;
 use crate::bpf::ring_format::{DATA, HEADER, RESERVED, value_size};
-use crate::error::{Error, Result};
-use memmap2::{MmapOptions, MmapRaw};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use crate::error::Result;
+use memmap2::MmapRaw;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Number of bytes read before they are released. Each release takes the cache line of `reserved`
@@ -45,13 +46,7 @@ pub(crate) struct MappedRing {
 impl MappedRing {
     /// Maps the memory of a ring of `capacity` bytes with records of up to `longest` bytes.
     pub(super) fn new(map: &Map, wakeup: &Map, capacity: u32, longest: u32) -> Result<MappedRing> {
-        let failed = |source| Error::io("cannot map the event buffer", source);
-        let bytes = value_size(capacity, longest).filter(|bytes| *bytes == map.shape().value);
-        let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-        let map = MmapOptions::new()
-            .len(bytes as usize)
-            .map_raw(map.as_fd().as_raw_fd())
-            .map_err(failed)?;
+        let map = map_value(map, value_size(capacity, longest))?;
         Ok(MappedRing {
             memory: Memory { map, capacity, longest, head: 0, length: 0, released: 0 },
             wakeup: RingBuf::new(wakeup)?,
@@ -65,13 +60,9 @@ impl RecordReader for MappedRing {
             return Ok(true);
         }
         // The wakeup ring is emptied only now, so that its descriptor stays readable while there
-        // are records.
-        let mut notified = false;
-        while self.wakeup.advance()? {
-            notified = true;
-        }
-        // A notification may have come after the ring was found empty, so look once more.
-        if notified { self.memory.advance() } else { Ok(false) }
+        // are records. A notification may have come after the ring was found empty, so look once
+        // more.
+        if self.wakeup.empty()? { self.memory.advance() } else { Ok(false) }
     }
 
     fn record(&self) -> &[u8] {
@@ -150,10 +141,7 @@ impl Memory {
             _ if length.is_multiple_of(8) && length <= self.longest.into() => {
                 Ok(Some(length as usize))
             }
-            _ => {
-                let message = format!("the event buffer is corrupt: record of {length} bytes");
-                Err(Error::unsupported(message))
-            }
+            _ => Err(corrupt_length(length)),
         }
     }
 

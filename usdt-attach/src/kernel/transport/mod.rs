@@ -9,6 +9,7 @@
 //! * [`RingBuf`]: the kernel's BPF ring buffer (Linux 5.8).
 
 mod cpu_rings;
+mod mapped_memory;
 mod mapped_ring;
 mod record_reader;
 mod ringbuf;

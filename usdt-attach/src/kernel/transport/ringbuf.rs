@@ -55,6 +55,15 @@ impl RingBuf {
         let memory = Mapping { consumer: positions, producer: data.map_err(failed)?, page };
         Ok(RingBuf { consumer: Consumer::new(memory, size), map })
     }
+
+    /// Discards all records; returns true if there was one.
+    pub(super) fn empty(&mut self) -> Result<bool> {
+        let mut had_record = false;
+        while self.advance()? {
+            had_record = true;
+        }
+        Ok(had_record)
+    }
 }
 
 impl RecordReader for RingBuf {

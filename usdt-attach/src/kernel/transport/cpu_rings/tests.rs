@@ -57,9 +57,9 @@ fn current(merger: &Merger) -> (u64, u64, usize) {
 
 fn advance(merger: &mut Merger, now: u64) -> bool {
     merger.finish_record().unwrap();
-    if !merger.next_head().unwrap() {
+    if !merger.next_head() {
         merger.take_snapshot(now).unwrap();
-        return merger.next_head().unwrap();
+        return merger.next_head();
     }
     true
 }
