@@ -5,6 +5,7 @@ use super::go_module::find_module;
 use super::output::{create_directory, print_text, write_package};
 use crate::dlang;
 use crate::golang;
+use crate::language_server::GENERATOR_SCRIPT;
 use clap::Args;
 use cli_common::{OK, warn};
 use stapsdt::escape::Escaped;
@@ -26,7 +27,7 @@ const DEFINITION: &str = "probes.d";
 /// File name of the Go file with the `go:generate` directive.
 const DIRECTIVE: &str = "gen.go";
 /// File name of the script that runs `usdt-gen`, or says that it is missing.
-const WRAPPER: &str = "usdt-gen.sh";
+const WRAPPER: &str = GENERATOR_SCRIPT;
 
 fn parse_provider(value: &str) -> Result<String, String> {
     let valid = provider_name(value);

@@ -53,11 +53,11 @@ pub(crate) fn run(
     let first_file = args.len() - args.iter().rev().take_while(|arg| is_go_file(arg)).count();
     let (options, files) = args.split_at(first_file);
     let files: Vec<String> = files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
-    let package = option(&args, "-p").unwrap_or(import_path);
+    let package = option(&args, "-p").and_then(OsStr::to_str).unwrap_or(import_path);
     let request = Request {
         package,
         files: &files,
-        import_config: option(&args, "-importcfg").unwrap_or("/dev/null"),
+        import_config: option(&args, "-importcfg").and_then(OsStr::to_str).unwrap_or("/dev/null"),
         goarch: &goarch,
         goroot: &toolchain.goroot,
         rules: rules.iter().map(|(id, r)| RequestRule { id: *id, matcher: &r.matcher }).collect(),
@@ -261,7 +261,7 @@ impl PackageCompilation<'_> {
         command.arg("-I").arg(self.toolchain.include());
         command.args(["-D", "GOOS_linux", "-D", &format!("GOARCH_{}", self.goarch)]);
         if let Some(paths) = option(self.options, "-trimpath") {
-            command.args(["-trimpath", paths]);
+            command.arg("-trimpath").arg(paths);
         }
         for flag in ["-shared", "-dynlink"] {
             if self.options.iter().any(|option| option == flag) {

@@ -1,7 +1,8 @@
 //! The toolchain that runs a build, found from the path of one of its tools.
 
 use super::InjectError;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -84,16 +85,34 @@ pub(crate) fn isolated(program: &Path) -> Command {
 }
 
 /// Returns the value of a tool's option, in either spelling.
-pub(crate) fn option<'a>(args: &'a [OsString], name: &str) -> Option<&'a str> {
+pub(crate) fn option<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         if arg == name {
-            return args.next()?.to_str();
+            return args.next().map(OsString::as_os_str);
         }
-        let value = arg.to_str().and_then(|arg| arg.strip_prefix(name)?.strip_prefix('='));
-        if value.is_some() {
-            return value;
+        let value = arg.as_bytes().strip_prefix(name.as_bytes());
+        if let Some(value) = value.and_then(|value| value.strip_prefix(b"=")) {
+            return Some(OsStr::from_bytes(value));
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn finds_options_in_both_spellings_and_of_any_bytes() {
+        let odd = OsStr::from_bytes(b"/tmp/\xff/a.out");
+        let joined = OsString::from_vec([b"-o=", odd.as_bytes()].concat());
+        for args in [vec!["-a".into(), "-o".into(), odd.to_owned()], vec![joined, "x".into()]] {
+            assert_eq!(option(&args, "-o"), Some(odd));
+            assert_eq!(option(&args, "-p"), None);
+        }
+        assert_eq!(option(&["-o".into()], "-o"), None);
+        assert_eq!(option(&["-oval".into()], "-o"), None);
+    }
 }

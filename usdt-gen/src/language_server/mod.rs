@@ -24,7 +24,7 @@ mod text;
 mod transport;
 mod uri;
 
-pub(crate) use project::{ReadDirective, Settings};
+pub(crate) use project::{GENERATOR_SCRIPT, ReadDirective, Settings};
 
 use server::Server;
 use std::io::{BufRead, Write};

@@ -25,6 +25,8 @@ pub(crate) type ReadDirective = fn(&[String]) -> Option<(PathBuf, Settings)>;
 /// The largest number of files of a directory that are searched.
 const MAX_FILES: usize = 1000;
 const DIRECTIVE: &str = "//go:generate ";
+/// The script next to a definition that runs `usdt-gen`, or says how to install it.
+pub(crate) const GENERATOR_SCRIPT: &str = "usdt-gen.sh";
 
 /// Returns the options for a definition, or the defaults if no Go file next to it generates its
 /// package.
@@ -63,8 +65,14 @@ fn words(line: &str) -> Vec<String> {
         words.push(word.to_owned());
         rest = tail.trim_start();
     }
-    let program = words.first().and_then(|program| program.rsplit('/').next());
-    if program == Some("usdt-gen") { words } else { Vec::new() }
+    let is = |word: usize, name: &str| {
+        words.get(word).is_some_and(|word| word.rsplit('/').next() == Some(name))
+    };
+    if is(0, "usdt-gen") {
+        return words;
+    }
+    // As `usdt-gen init` writes the line.
+    if is(0, "sh") && is(1, GENERATOR_SCRIPT) { words.split_off(1) } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -78,7 +86,8 @@ mod tests {
             ["usdt-gen", "-D", "X=1", "-I", "a b", "probes.d"]
         );
         assert_eq!(words("../bin/usdt-gen probes.d"), ["../bin/usdt-gen", "probes.d"]);
-        for other in ["stringer -type=A", "", "\"", "go run x"] {
+        assert_eq!(words("sh usdt-gen.sh -I x probes.d"), ["usdt-gen.sh", "-I", "x", "probes.d"]);
+        for other in ["sh other.sh", "sh", "stringer -type=A", "", "\"", "go run x"] {
             assert!(words(other).is_empty(), "{other}");
         }
     }

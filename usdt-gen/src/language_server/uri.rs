@@ -34,7 +34,9 @@ fn decode(encoded: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).filter(|_| *first == b'%');
+        // `from_str_radix` would also accept a sign.
+        let is_hex = |digits: &&[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+        let digits = tail.get(..2).filter(|_| *first == b'%').filter(is_hex);
         let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
@@ -83,6 +85,11 @@ mod tests {
             let uri = Uri::from_str(uri).unwrap();
             assert_eq!(to_path(&uri), path.map(PathBuf::from), "{}", uri.as_str());
         }
+    }
+
+    #[test]
+    fn decodes_hexadecimal_digits_only() {
+        assert_eq!(decode("%41%+5%4"), b"A%+5%4");
     }
 
     proptest! {
