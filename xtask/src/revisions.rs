@@ -4,10 +4,8 @@
 //! same source in two folders would differ in where the linker places the code.
 
 use crate::command::{Explain, Failure, Outcome, command, execute, output, root};
+use packaging::PROGRAMS;
 use std::path::{Path, PathBuf};
-
-/// The tools that a build consists of.
-const TOOLS: [&str; 2] = ["usdt-gen", "usdt-attach"];
 
 /// Builds two revisions, given as `OLD..NEW`, or as `OLD` for the difference to `HEAD`. Returns the
 /// folders that hold the tools. A revision that has been built before is not built again.
@@ -33,7 +31,7 @@ fn commit(revision: &str) -> Outcome<String> {
 fn build_commit(id: &str) -> Outcome<PathBuf> {
     let folder = root().join("target/against");
     let built = folder.join("builds").join(id);
-    if TOOLS.iter().all(|tool| built.join(tool).is_file()) {
+    if PROGRAMS.iter().all(|tool| built.join(tool).is_file()) {
         return Ok(built);
     }
     let tree = Worktree::add(&folder.join("tree"), id)?;
@@ -42,7 +40,7 @@ fn build_commit(id: &str) -> Outcome<PathBuf> {
     cargo.args(["-p", "usdt-gen", "-p", "usdt-attach-cli", "--target-dir"]).arg(&target);
     execute(cargo.current_dir(&tree.0))?;
     std::fs::create_dir_all(&built).explain("cannot create a folder below target")?;
-    for tool in TOOLS {
+    for tool in PROGRAMS {
         std::fs::copy(target.join("release").join(tool), built.join(tool))
             .explain(&format!("cannot copy {tool}"))?;
     }

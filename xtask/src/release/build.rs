@@ -2,6 +2,7 @@
 
 use super::Revision;
 use crate::command::{Explain, Failure, Outcome, command, execute, output};
+use crate::tools::BCC_HELPER;
 use packaging::{Architecture, PROGRAMS};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,7 +52,9 @@ impl Build {
         let archive = build.folder.join("tree.tar");
         let mut git = command("git", &["archive", "--format=tar", "--output"]);
         execute(git.arg(&archive).arg(&revision.commit))?;
-        execute(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&tree))?;
+        // Without the times of the commit, which may be before those of an earlier build: cargo
+        // compares them.
+        execute(Command::new("tar").arg("-xmf").arg(&archive).arg("-C").arg(&tree))?;
         Ok(build)
     }
 
@@ -79,15 +82,14 @@ impl Build {
         }
         let helper = match installed_libbcc(architecture) {
             Some(version) => {
-                let args = ["--release", "-p", super::HELPER_CRATE];
+                let args = ["--release", "-p", BCC_HELPER];
                 self.cargo("build", architecture, Linking::Dynamic, &args)?;
-                Some((folder.join(super::HELPER_CRATE), version))
+                Some((folder.join(BCC_HELPER), version))
             }
             None => {
                 eprintln!(
-                    "left out: the package {} for {architecture}: libbpfcc-dev:{architecture} is \
-                     not installed",
-                    super::HELPER_CRATE
+                    "left out: the package {BCC_HELPER} for {architecture}: \
+                     libbpfcc-dev:{architecture} is not installed"
                 );
                 None
             }

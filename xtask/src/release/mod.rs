@@ -5,6 +5,7 @@ mod build;
 
 use crate::command::{Explain, Failure, Outcome, command, output, root};
 use crate::setup;
+use crate::tools::BCC_HELPER;
 use build::{Build, Programs};
 use packaging::{
     Architecture, Dependencies, Helper, Provenance, Release, Tools, helper_package,
@@ -13,9 +14,8 @@ use packaging::{
 };
 use std::path::{Path, PathBuf};
 
-/// The crates of the programs, and that of the program that links libbcc.
+/// The crates of the programs.
 const CRATES: [&str; 2] = ["usdt-gen", "usdt-attach-cli"];
-const HELPER_CRATE: &str = "usdt-attach-bcc";
 
 /// What the command line asks for.
 struct Request {
@@ -131,7 +131,7 @@ fn package(
     if let Some((program, libbcc)) = &programs.helper {
         // The helper links glibc and libbcc dynamically.
         let rust: Vec<_> = libraries.into_iter().filter(|l| l.name == "rust-std").collect();
-        let licenses = packaging(&[HELPER_CRATE]).and_then(|crates| crates.licenses(&rust));
+        let licenses = packaging(&[BCC_HELPER]).and_then(|crates| crates.licenses(&rust));
         let licenses = licenses.explain("licenses of the helper")?;
         let helper = Helper { program, libbcc, licenses: &licenses };
         files.push(
