@@ -26,7 +26,7 @@ fn write_contents(out: &mut String, provider: &Provider) {
     out.push_str("| probe | |\n| --- | --- |\n");
     for probe in &provider.probes {
         let summary = probe.doc.lines().next().unwrap_or_default();
-        let _ = writeln!(out, "| [`{0}`](#{0}) | {1} |", probe.name, cell(summary));
+        let _ = writeln!(out, "| [`{0}`](#{0}) | {1} |", probe.name, table_cell(summary));
     }
 }
 
@@ -46,13 +46,18 @@ fn write_probe(out: &mut String, provider: &Provider, probe: &Probe) {
     let (head, rule) = if documented { (" meaning |", " --- |") } else { ("", "") };
     let _ = writeln!(out, "\n| argument | type | tracers see |{head}\n| --- | --- | --- |{rule}");
     for (word, arg) in numbered(probe) {
-        let doc = if documented { format!(" {} |", cell(&arg.doc)) } else { String::new() };
+        let doc = if documented { format!(" {} |", table_cell(&arg.doc)) } else { String::new() };
         let seen = describe_words(word, arg);
-        let _ = writeln!(out, "| {} | `{}` | {seen} |{doc}", cell(&arg.name), cell(&arg.ty));
+        let _ = writeln!(
+            out,
+            "| {} | `{}` | {seen} |{doc}",
+            table_cell(&arg.name),
+            table_cell(&arg.ty)
+        );
     }
 }
 
 /// Escapes the content of a table cell.
-fn cell(content: &str) -> String {
+pub(crate) fn table_cell(content: &str) -> String {
     content.replace('|', "\\|").replace('\n', " ")
 }

@@ -6,7 +6,7 @@ mod markdown;
 
 pub(crate) use arguments::{describe_words, numbered};
 pub(crate) use bpftrace::bpftrace_script;
-pub(crate) use markdown::markdown_reference;
+pub(crate) use markdown::{markdown_reference, table_cell};
 
 #[cfg(test)]
 mod tests;

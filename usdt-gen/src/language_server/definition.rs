@@ -6,6 +6,7 @@ use super::uri;
 use crate::dlang::outline::Probe;
 use crate::dlang::{Word, word_at};
 use crate::golang::{self, Function};
+use crate::overlay::patch::find_lines;
 use lsp_types::{Location, Position};
 use usdt_files::TEXT_LIMIT;
 
@@ -75,11 +76,7 @@ fn go_function(document: &Document, function: &Function) -> Option<Location> {
     let file = package.join(golang::main_file(&definition));
     let source = usdt_files::read_text(&file, TEXT_LIMIT).ok()?;
     let declaration = format!("func {}(", function.name);
-    let line = source.match_indices(&declaration).find(|(at, _)| {
-        let before = source.get(..*at).unwrap_or_default();
-        before.is_empty() || before.ends_with('\n')
-    });
-    let start = line?.0 + "func ".len();
+    let start = find_lines(&source, &declaration).next()? + "func ".len();
     let range = Lines::new(&source).range(&(start..start + function.name.len()));
     Some(Location::new(uri::from_path(&file)?, range))
 }

@@ -5,7 +5,7 @@ use super::definition::{Target, function, target};
 use super::document::Document;
 use crate::dlang::outline::{Probe, TypeDeclaration};
 use crate::dlang::{Word, built_in_type};
-use crate::docgen::{describe_words, numbered};
+use crate::docgen::{describe_words, numbered, table_cell};
 use crate::golang::{self, Function};
 use lsp_types::{Hover, HoverContents, MarkupContent, MarkupKind, Position};
 use stapsdt::schema;
@@ -63,8 +63,7 @@ fn arguments_table(schema: &schema::Probe, function: &Function) -> String {
     let mut out =
         format!("| argument | C | Go | tracers see |{head}\n| --- | --- | --- | --- |{rule}");
     for ((word, arg), go) in numbered(schema).zip(&function.types) {
-        let doc = arg.doc.replace('|', "\\|").replace('\n', " ");
-        let doc = if documented { format!(" {doc} |") } else { String::new() };
+        let doc = if documented { format!(" {} |", table_cell(&arg.doc)) } else { String::new() };
         let seen = describe_words(word, arg);
         // Writing to a string cannot fail.
         let _ = write!(out, "\n| {} | `{}` | `{go}` | {seen} |{doc}", arg.name, arg.ty);

@@ -5,7 +5,7 @@
 //! applies only to a release that it fits. If the lines are missing or not unique, there is no
 //! overlay.
 
-mod patch;
+pub(crate) mod patch;
 
 use crate::dlang::catalog;
 use crate::golang::{self, Package};

@@ -120,8 +120,8 @@ impl Edit {
     }
 }
 
-/// Returns the offsets at which `anchor` matches whole lines of the source.
-fn find_lines<'t>(source: &'t str, anchor: &'t str) -> impl Iterator<Item = usize> + 't {
+/// Returns the offsets of lines of the source that begin with `anchor`.
+pub(crate) fn find_lines<'t>(source: &'t str, anchor: &'t str) -> impl Iterator<Item = usize> + 't {
     source.match_indices(anchor).map(|(offset, _)| offset).filter(move |offset| {
         let before = source.get(..*offset).unwrap_or_default();
         before.is_empty() || before.ends_with('\n')

@@ -53,13 +53,9 @@ func refusal(pkg *sourcePackage, file *sourceFile, decl *ast.FuncDecl) string {
 	if stopTheWorld[pkg.types.Path()+"."+decl.Name.Name] {
 		return "the runtime calls it where its stack cannot grow"
 	}
-	if decl.Doc != nil {
-		for _, comment := range decl.Doc.List {
-			for _, r := range refusals {
-				if strings.HasPrefix(comment.Text, r.directive) {
-					return r.reason
-				}
-			}
+	for _, r := range refusals {
+		if hasDirective(decl, r.directive) {
+			return r.reason
 		}
 	}
 	if directive := linkname(file.ast, decl.Name.Name); directive && decl.Recv == nil {
@@ -72,6 +68,9 @@ func refusal(pkg *sourcePackage, file *sourceFile, decl *ast.FuncDecl) string {
 func linkname(file *ast.File, name string) bool {
 	for _, group := range file.Comments {
 		for _, comment := range group.List {
+			if !strings.HasPrefix(comment.Text, "//go:linkname") {
+				continue
+			}
 			fields := strings.Fields(comment.Text)
 			if len(fields) > 1 && fields[0] == "//go:linkname" && fields[1] == name {
 				return true

@@ -46,6 +46,11 @@ func inRuntime(goroot, path string) bool {
 	if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
 		return false
 	}
+	source := func(path string) string { return filepath.Join(goroot, "src", filepath.FromSlash(path)) }
+	// Programs and modules whose paths have no dot are not in the standard library.
+	if info, err := os.Stat(source(path)); err != nil || !info.IsDir() {
+		return false
+	}
 	seen := map[string]bool{}
 	var visit func(path string) bool
 	visit = func(current string) bool {
@@ -56,7 +61,7 @@ func inRuntime(goroot, path string) bool {
 			return false
 		}
 		seen[current] = true
-		for _, imported := range importsOf(filepath.Join(goroot, "src", filepath.FromSlash(current))) {
+		for _, imported := range importsOf(source(current)) {
 			if visit(imported) {
 				return true
 			}
