@@ -4,6 +4,7 @@ use cli_common::say;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
+use usdt_attach::kernel::Counts;
 use usdt_attach::session::EventLoop;
 
 /// How often the counts are read.
@@ -15,15 +16,8 @@ const MESSAGE_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct DropMonitor {
     next_check: Instant,
-    /// Hits and dropped hits of each probe at the last check, by `provider:probe`.
-    last: HashMap<String, ProbeHits>,
-}
-
-/// Hit counts of a probe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ProbeHits {
-    hits: u64,
-    dropped: u64,
+    /// The hit counts at the last check, by `provider:probe`.
+    last: HashMap<String, Counts>,
 }
 
 impl DropMonitor {
@@ -37,13 +31,12 @@ impl DropMonitor {
         if Instant::now() < self.next_check {
             return Ok(());
         }
-        let mut current: HashMap<String, ProbeHits> = HashMap::new();
+        let mut current: HashMap<String, Counts> = HashMap::new();
         for session in event_loop.sessions().iter().filter(|session| session.fd().is_some()) {
             for (probe, counts) in session.probe_counts()? {
                 let total =
                     current.entry(format!("{}:{}", probe.provider, probe.name)).or_default();
-                total.hits += counts.hits;
-                total.dropped += counts.dropped;
+                *total = *total + counts;
             }
         }
         let message = message(&self.last, &current);
@@ -58,10 +51,7 @@ impl DropMonitor {
 }
 
 /// Returns a message about the probe that has dropped most; `None` if none has dropped anything.
-fn message(
-    last: &HashMap<String, ProbeHits>,
-    current: &HashMap<String, ProbeHits>,
-) -> Option<String> {
+fn message(last: &HashMap<String, Counts>, current: &HashMap<String, Counts>) -> Option<String> {
     let dropped = current.iter().filter_map(|(probe, now)| {
         let before = last.get(probe).copied().unwrap_or_default();
         let dropped = now.dropped.checked_sub(before.dropped).filter(|dropped| *dropped > 0)?;
@@ -79,11 +69,11 @@ fn message(
 mod tests {
     use super::*;
 
-    fn hits(all: &[(&str, u64, u64)]) -> HashMap<String, ProbeHits> {
-        let entry = |(name, hits, dropped): &(&str, u64, u64)| {
-            ((*name).to_owned(), ProbeHits { hits: *hits, dropped: *dropped })
-        };
-        all.iter().map(entry).collect()
+    fn hits(all: &[(&str, u64, u64)]) -> HashMap<String, Counts> {
+        let counts = |hits, dropped| Counts { hits, dropped, ..Counts::default() };
+        all.iter()
+            .map(|(name, hits, dropped)| ((*name).to_owned(), counts(*hits, *dropped)))
+            .collect()
     }
 
     #[test]

@@ -40,14 +40,7 @@ pub fn configuration(text: &str) {
     if config.check().is_err() {
         return;
     }
-    let scope = Scope {
-        cgroup: None,
-        children: None,
-        by_process: true,
-        max_series: config.limits.series,
-        buffer_bytes: config.limits.buffer,
-        max_open_spans: config.limits.open_spans,
-    };
+    let scope = Scope::new(&config.limits, true);
     for entry in entries(&config) {
         if let Err(error) = Job::new(entry, &scope) {
             panic!("{error:#}");

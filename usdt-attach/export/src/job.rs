@@ -16,7 +16,7 @@ mod description;
 
 use self::attached::{AttachedSession, MAX_FIRST_PROCESSES, OwnedRows, merge_owned, processes_of};
 use self::description::{Description, unit_of};
-use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
+use crate::config::{Config, Count, Hist, Latency, Limits, LinearBuckets, Span, Unit};
 use crate::exporter::Traced;
 use crate::metric::{Family, series};
 use crate::owner::Owner;
@@ -61,6 +61,20 @@ pub(crate) struct Scope {
     /// The size of the event buffer of each session with spans; a power of two.
     pub(crate) buffer_bytes: u32,
     pub(crate) max_open_spans: usize,
+}
+
+impl Scope {
+    /// The scope of a job that traces every process, with the limits of a configuration.
+    pub(crate) fn new(limits: &Limits, by_process: bool) -> Scope {
+        Scope {
+            cgroup: None,
+            children: None,
+            by_process,
+            max_series: limits.series,
+            buffer_bytes: limits.buffer,
+            max_open_spans: limits.open_spans,
+        }
+    }
 }
 
 /// The length in bytes to which string attributes are truncated.

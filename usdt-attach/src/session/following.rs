@@ -238,13 +238,13 @@ impl Following {
             |one: &ScannedObject| batch.following.follower.executables(one.object.id).is_some();
         // A latency needs both of its probes in one session.
         let groups = if batch.following.is_pair() {
-            [objects, Vec::new()]
+            vec![objects]
         } else {
             let (libraries, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_limited);
-            [others, libraries]
+            vec![others, libraries]
         };
-        for group in groups {
-            batch.attach(&group);
+        for group in groups.iter().filter(|group| !group.is_empty()) {
+            batch.attach(group);
         }
         let Batch { sessions, failures, .. } = batch;
         let unnamed = failures.len().saturating_sub(MAX_NAMED);
@@ -350,7 +350,6 @@ impl Batch<'_> {
             }
             Err(AttachError::Gone) => None,
             Err(error) => match objects {
-                [] => None,
                 [object] => self.fail(object, error),
                 [first, rest @ ..] if is_pair => {
                     for object in rest {

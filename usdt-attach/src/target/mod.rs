@@ -307,7 +307,7 @@ impl Target {
     /// Fails when the processes cannot be listed.
     #[doc(hidden)]
     pub fn readable_libraries(&self, objects: &[ScannedObject]) -> Result<Libraries> {
-        if self.executables().is_empty() || !self.links_libraries() {
+        if self.executables().is_empty() {
             return Ok(Libraries::default());
         }
         let pids = processes_running(objects)?;

@@ -179,11 +179,15 @@ impl HitArgs {
         // Other commands attach to libraries while they run.
         let mut executables = None;
         if self.dry_run || !waits {
+            let links_libraries = target.links_libraries();
             let libraries = match self.dry_run {
-                true => target.readable_libraries(&found)?,
+                true if links_libraries => target.readable_libraries(&found)?,
+                true => Libraries::default(),
                 false => target.libraries(&found)?,
             };
-            report_left_out_libraries(&target, &libraries);
+            if links_libraries {
+                report_left_out_libraries(&target, &libraries);
+            }
             executables = libraries.executables;
             found.extend(libraries.objects);
         }
@@ -197,11 +201,14 @@ impl HitArgs {
         if selected.is_empty() && globs.is_empty() {
             report_runtime_entries(&found, "pass the glob 'go:*'");
         }
-        wait_or_fail(&target, &found, globs, self.require_match || self.dry_run || !waits)?;
-        if (self.dry_run || !waits) && selected.is_empty() {
-            // Probes of libraries are attached to later.
+        if self.dry_run || !waits {
+            // The libraries are among what was found.
             select(&found, globs)?;
-            return Err(Error::no_probes(target.to_string()));
+            if selected.is_empty() {
+                return Err(Error::no_probes(target.to_string()));
+            }
+        } else {
+            wait_or_fail(&target, &found, globs, self.require_match)?;
         }
         if !self.dry_run {
             report_entry_cost(&selected, self.single_step);
@@ -223,9 +230,6 @@ impl HitArgs {
 
 /// Says which libraries a command leaves out that does not follow its target.
 fn report_left_out_libraries(target: &Target, libraries: &Libraries) {
-    if !target.links_libraries() {
-        return;
-    }
     say(match (target, libraries.objects.as_slice()) {
         (Target::Command(_), _) => {
             "note: probes of its libraries are left out: they are known once the command runs"

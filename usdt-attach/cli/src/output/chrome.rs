@@ -4,6 +4,7 @@
 //! the end of the same work become slices, and all others become instants.
 
 use super::json::Args;
+use indexmap::IndexSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -27,7 +28,7 @@ pub(crate) struct ChromeWriter<W: Write> {
     /// Processes whose name has been written.
     processes: HashSet<u32>,
     /// The probes that are attached to, or were.
-    probes: Vec<PlannedProbe>,
+    probes: IndexSet<PlannedProbe>,
     roles: HashMap<PlannedProbe, Role>,
     open: HashMap<PairKey, CallStack<OpenSlice>>,
     /// The number of slices in `open`.
@@ -97,7 +98,7 @@ impl<W: Write> ChromeWriter<W> {
             begin_ns: None,
             tracks: HashMap::new(),
             processes: HashSet::new(),
-            probes: Vec::new(),
+            probes: IndexSet::new(),
             roles: HashMap::new(),
             open: HashMap::new(),
             open_slices: 0,
@@ -107,10 +108,10 @@ impl<W: Write> ChromeWriter<W> {
 
     /// Adds the probes of a plan. The names of all probes decide which of them are starts and ends.
     pub(crate) fn add_probes(&mut self, plan: &Plan) {
-        for probe in plan.probes() {
-            if !self.probes.contains(probe) {
-                self.probes.push(probe.clone());
-            }
+        let known = self.probes.len();
+        self.probes.extend(plan.probes().iter().cloned());
+        if self.probes.len() == known {
+            return;
         }
         self.roles.clear();
         for probe in &self.probes {

@@ -13,12 +13,9 @@ impl Exporter<'_> {
     pub(super) fn apply_entries(&mut self, config: &Config) -> Result<()> {
         let by_process = self.has_several_owners();
         let scope = Scope {
-            by_process,
             cgroup: self.settings.target.cgroup().map(Into::into),
             children: self.settings.children.clone(),
-            max_series: config.limits.series,
-            buffer_bytes: config.limits.buffer,
-            max_open_spans: config.limits.open_spans,
+            ..Scope::new(&config.limits, by_process)
         };
         let entries = entries(config);
         let mut jobs = Vec::new();
