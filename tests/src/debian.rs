@@ -110,7 +110,7 @@ fn check(service: &Service, program: &Path, folder: &Path) -> Result<(), String>
         "-p",
         &pid,
     ]));
-    wait_for("usdt-attach to attach", || tracer.bpf_link_count() >= 5);
+    tracer.wait_for_all_links();
     let answered = (0..REQUESTS).filter(|_| request()).count() as u64;
     let (_, shown, errors) = tracer.interrupt();
     let shown = json_lines(&shown).pop().ok_or(errors)?;

@@ -210,6 +210,30 @@ impl Mode {
     }
 }
 
+/// Returns the go command of a release, without the user's settings: old releases reject newer flags.
+pub fn go_of(release: &str) -> Command {
+    let mut go = command("go");
+    go.envs([("GOTOOLCHAIN", format!("go{release}").as_str()), ("GOENV", "off"), ("GOFLAGS", "")]);
+    go
+}
+
+/// Returns the back ends that the machine has, as `--backend` names them.
+pub fn backends() -> Vec<&'static str> {
+    if have(&[Need::Bcc]) { vec!["embedded", "bcc"] } else { vec!["embedded"] }
+}
+
+/// Returns the address at which a process maps the beginning of a file, given by the end of its path;
+/// `None` if it does not map it.
+///
+/// # Panics
+///
+/// Panics if the process has ended.
+pub fn mapping_start(pid: impl std::fmt::Display, path_end: &str) -> Option<u64> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let line = maps.lines().find(|line| line.ends_with(path_end))?;
+    u64::from_str_radix(line.split_once('-')?.0, 16).ok()
+}
+
 /// Environment variable: the folder of fixtures that were built on another machine, for machines
 /// without Go.
 const PREBUILT: &str = "USDT_E2E_PREBUILT";
@@ -339,6 +363,17 @@ impl Process {
     /// is attached to it.
     pub fn bpf_link_count(&self) -> usize {
         self.descriptors(&["bpf_link", "bpf-link"])
+    }
+
+    /// Waits until the process, a tracer with several sessions, is attached to probes and has made no
+    /// further link for a while.
+    pub fn wait_for_all_links(&self) {
+        let mut last = 0;
+        wait_for("the tracer to attach", || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let links = self.bpf_link_count();
+            links > 2 && std::mem::replace(&mut last, links) == links
+        });
     }
 
     /// Returns true if the process, a tracer, is attached to probes and follows its target: it has a

@@ -1,7 +1,7 @@
 //! Function entries of unmodified Go binaries, of releases that are older than those that generated
 //! packages need: what `tests/go/unmodified` did is compared with what is counted.
 
-use crate::{command, output, root};
+use crate::{command, go_of, output, root};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -52,11 +52,9 @@ impl Kind {
 /// Fails with the last line of the go command's errors.
 pub fn build(release: &str, kind: Kind, folder: &Path) -> Result<PathBuf, String> {
     let out = folder.join("unmodified");
-    let mut go = command("go");
+    let mut go = go_of(release);
     go.args(["build", "-o"]).arg(&out).args(kind.flags()).arg(".");
     go.current_dir(root().join("tests/go/unmodified"));
-    // Old releases reject newer flags in the user's settings.
-    go.envs([("GOTOOLCHAIN", format!("go{release}").as_str()), ("GOENV", "off"), ("GOFLAGS", "")]);
     output(&mut go)?;
     if matches!(kind, Kind::ExternalPie | Kind::LldPie) {
         output(command("strip").arg(&out))?;

@@ -1,12 +1,17 @@
 //! Function probes: entries, returns, arguments and durations of functions of Go programs.
 
+use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use usdt_e2e::{Need, attach, command, have, json_lines, output, root, stdout, text};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use usdt_e2e::{
+    Copy, Need, attach, backends, command, copy, go_of, have, json_lines, output, root, stdout,
+    text,
+};
 
 /// A way of building the program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Build {
     release: &'static str,
     flags: &'static [&'static str],
@@ -14,24 +19,29 @@ struct Build {
 
 /// The releases before and after the changes of prologues (Go 1.21) and of the function table.
 const BUILDS: [Build; 5] = [
-    Build { release: "1.19.13", flags: &[] },
-    Build { release: "1.21.13", flags: &["-ldflags=-s -w"] },
-    Build { release: "1.26.8", flags: &[] },
-    Build { release: "1.26.8", flags: &["-ldflags=-s -w"] },
-    Build { release: "1.27.3", flags: &["-buildmode=pie", "-ldflags=-s -w"] },
+    Build { release: GO_1_19, flags: &[] },
+    Build { release: TESTED[0], flags: &["-ldflags=-s -w"] },
+    Build { release: TESTED[TESTED.len() - 2], flags: &[] },
+    Build { release: TESTED[TESTED.len() - 2], flags: &["-ldflags=-s -w"] },
+    Build { release: NEWEST.release, flags: &["-buildmode=pie", "-ldflags=-s -w"] },
 ];
-const NEWEST: Build = Build { release: "1.27.3", flags: &[] };
+const NEWEST: Build = Build { release: TESTED[TESTED.len() - 1], flags: &[] };
+const GO_1_19: &str = TESTED_UNMODIFIED[2];
 
-fn build(build: Build, folder: &Path) -> PathBuf {
-    let out = folder.join("functions");
-    let mut go = command("go");
-    go.args(["build", "-o"]).arg(&out).args(build.flags).arg(".");
-    go.current_dir(root().join("tests/go/functions"));
-    // Old releases reject newer flags in the user's settings.
-    let release = format!("go{}", build.release);
-    go.envs([("GOTOOLCHAIN", release.as_str()), ("GOENV", "off"), ("GOFLAGS", "")]);
-    output(&mut go).unwrap();
-    out
+/// Builds the program once per run and build, and returns a copy of it.
+fn build(build: Build) -> Copy {
+    static BUILT: Mutex<BTreeMap<Build, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = built.len();
+    let path = built.entry(build).or_insert_with(|| {
+        let out = root().join(format!("target/e2e/functions-{number}"));
+        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
+        let mut go = go_of(build.release);
+        go.args(["build", "-o"]).arg(&out).args(build.flags).arg(".");
+        output(go.current_dir(root().join("tests/go/functions"))).unwrap();
+        out
+    });
+    copy(path)
 }
 
 /// What `usdt-attach` printed, and what the program did.
@@ -42,10 +52,10 @@ struct Traced {
     facts: Value,
 }
 
-fn trace(app: &Path, args: &[&str]) -> Traced {
+fn trace(app: &Copy, args: &[&str]) -> Traced {
     let folder = tempfile::tempdir().unwrap();
     let facts = folder.path().join("facts.json");
-    let program = ["--", app.to_str().unwrap(), facts.to_str().unwrap()];
+    let program = ["--", app.as_str(), facts.to_str().unwrap()];
     let out = attach(&[args, &["--json"], &program].concat());
     let notices = text(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{notices}");
@@ -71,18 +81,13 @@ impl Traced {
     }
 }
 
-fn backends() -> Vec<&'static str> {
-    if have(&[Need::Bcc]) { vec!["embedded", "bcc"] } else { vec!["embedded"] }
-}
-
 #[test]
 fn counts_each_call_and_each_return_once() {
     if !have(&[Need::Bpf]) {
         return;
     }
     for build_of in BUILDS {
-        let folder = tempfile::tempdir().unwrap();
-        let app = build(build_of, folder.path());
+        let app = build(build_of);
         let globs =
             ["func:main.(*store).Get", "func:main.fib*", "func:main.grow", "func:main.fib%return"];
         let seen = trace(&app, &[&["count"], &globs[..], &["func:main.unwound%return"]].concat());
@@ -106,8 +111,7 @@ fn measures_the_time_of_each_call() {
         return;
     }
     for build_of in BUILDS {
-        let folder = tempfile::tempdir().unwrap();
-        let app = build(build_of, folder.path());
+        let app = build(build_of);
         for backend in backends() {
             let seen = trace(&app, &["latency", "--backend", backend, "func:main.*"]);
             let counts = seen.counts();
@@ -146,8 +150,7 @@ fn unwound_calls_are_counted_and_paired_with_no_other_call() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let app = build(NEWEST, folder.path());
+    let app = build(NEWEST);
     for backend in backends() {
         let seen = trace(&app, &["latency", "--backend", backend, "func:main.unwound"]);
         assert_eq!(seen.counts(), BTreeMap::from([("main.unwound", seen.number("Returned"))]));
@@ -166,9 +169,8 @@ fn names_arguments_and_results_by_debug_information() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    for release in ["1.19.13", "1.27.3"] {
-        let folder = tempfile::tempdir().unwrap();
-        let app = build(Build { release, flags: &[] }, folder.path());
+    for release in [GO_1_19, NEWEST.release] {
+        let app = build(Build { release, flags: &[] });
         for backend in backends() {
             let get = ["func:main.(*store).Get", "func:main.(*store).Get%return"];
             let kinds = ["func:main.kinds", "func:main.kinds%return"];
@@ -213,8 +215,7 @@ fn reads_fields_by_their_paths() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let app = build(NEWEST, folder.path());
+    let app = build(NEWEST);
     for backend in backends() {
         let paths = ["--arg", "store=s.name", "--arg", "s.limits.low", "--arg", "len(s.values)"];
         let filter = ["--filter", "key == 'dd*' && s.limits.high > 39"];
@@ -235,8 +236,7 @@ fn filters_and_labels_of_a_latency_use_arguments_and_results() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let app = build(NEWEST, folder.path());
+    let app = build(NEWEST);
     for backend in backends() {
         let get = "func:main.(*store).Get";
         let common = ["latency", "--backend", backend, get];
@@ -260,8 +260,7 @@ fn reads_registers_of_stripped_programs() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let app = build(Build { flags: &["-ldflags=-s -w"], ..NEWEST }, folder.path());
+    let app = build(Build { flags: &["-ldflags=-s -w"], ..NEWEST });
     let probes = ["func:main.leaf", "func:main.leaf%return"];
     let seen = trace(
         &app,
@@ -278,10 +277,10 @@ fn reads_registers_of_stripped_programs() {
 
 #[test]
 fn lists_signatures_and_says_what_cannot_be_probed() {
-    let folder = tempfile::tempdir().unwrap();
-    let app = build(NEWEST, folder.path());
-    let list =
-        |globs: &[&str]| command("usdt-attach").arg("list").arg(&app).args(globs).output().unwrap();
+    let app = build(NEWEST);
+    let list = |globs: &[&str]| {
+        command("usdt-attach").arg("list").arg(&app.path).args(globs).output().unwrap()
+    };
     let listed = list(&["func:main.(*store).*", "func:main.fib%return"]);
     assert_eq!(
         text(&listed.stdout),
@@ -302,7 +301,7 @@ fn lists_signatures_and_says_what_cannot_be_probed() {
     let all = text(&list(&["func:*"]).stderr);
     assert!(all.contains("match `func:*`; use a narrower glob") || all.contains("func:"), "{all}");
     let json =
-        stdout(command("usdt-attach").arg("list").arg(&app).args(["--json", "func:main.fib"]));
+        stdout(command("usdt-attach").arg("list").arg(&app.path).args(["--json", "func:main.fib"]));
     let line = &json_lines(&json)[0];
     assert_eq!(
         (&line["provider"], &line["probe"], &line["source"]),

@@ -10,10 +10,12 @@ use gobinary::signature::{Format, Placement, Signature, Value, Word};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use gobinary::value_path::{PathError, Point, ValuePath};
 use stapsdt::elf::{Section, View};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use usdt_e2e::{Need, have, stdout};
+use std::sync::{Mutex, PoisonError};
+use usdt_e2e::{Need, go_of, have, root, stdout};
 
 /// The number of generated functions.
 const FUNCTIONS: usize = 120;
@@ -147,16 +149,34 @@ fn program() -> String {
     source
 }
 
-fn build(folder: &Path, release: &str, flags: &[&str]) -> PathBuf {
-    let out = folder.join(format!("signatures-{release}"));
-    std::fs::write(folder.join("go.mod"), "module example.com/signatures\n\ngo 1.19\n").unwrap();
-    std::fs::write(folder.join("main.go"), program()).unwrap();
-    let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&out).args(flags).arg(".").current_dir(folder);
-    // Old releases reject newer flags in the user's settings.
-    go.envs([("GOTOOLCHAIN", format!("go{release}").as_str()), ("GOENV", "off"), ("GOFLAGS", "")]);
-    stdout(&mut go);
-    out
+/// Builds the program once per run, release and flags.
+fn build(release: &'static str, flags: &'static [&'static str]) -> PathBuf {
+    type Built = BTreeMap<(&'static str, &'static [&'static str]), PathBuf>;
+    static BUILT: Mutex<Built> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = built.len();
+    let path = built.entry((release, flags)).or_insert_with(|| {
+        let folder = root().join("target/e2e/signatures");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("go.mod"), "module example.com/signatures\n\ngo 1.19\n")
+            .unwrap();
+        std::fs::write(folder.join("main.go"), program()).unwrap();
+        let out = folder.join(format!("signatures-{number}"));
+        let mut go = go_of(release);
+        stdout(go.args(["build", "-o"]).arg(&out).args(flags).arg(".").current_dir(folder));
+        out
+    });
+    path.clone()
+}
+
+/// Calls `check` with the debug information and the functions of each release's program.
+fn for_each_release(mut check: impl FnMut(&str, &mut DebugInfo<'_>, &[Function<'_>])) {
+    for release in releases() {
+        let data = std::fs::read(build(release, &[])).unwrap();
+        let go = GoBinary::parse(&data).unwrap();
+        let functions = main_functions(&go, &data);
+        check(release, &mut DebugInfo::read(&go).unwrap(), &functions);
+    }
 }
 
 /// Returns the functions of package main, without second entries for callers in assembly.
@@ -175,10 +195,9 @@ fn places_parameters_where_the_compiler_does() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     for release in releases() {
         for flags in [&[][..], &["-gcflags=-N -l"]] {
-            let data = std::fs::read(build(folder.path(), release, flags)).unwrap();
+            let data = std::fs::read(build(release, flags)).unwrap();
             let go = GoBinary::parse(&data).unwrap();
             let mut info = DebugInfo::read(&go).unwrap();
             let mut compared = 0;
@@ -206,19 +225,14 @@ fn places_results_as_parameters() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    for release in releases() {
-        let data = std::fs::read(build(folder.path(), release, &[])).unwrap();
-        let go = GoBinary::parse(&data).unwrap();
-        let mut info = DebugInfo::read(&go).unwrap();
-        let functions = main_functions(&go, &data);
+    for_each_release(|release, info, functions| {
         // Those with an index that is divisible by 3 have a receiver.
         for n in (0..FUNCTIONS).filter(|n| n % 3 != 0) {
-            let parameters = signature_of(&mut info, &functions, &format!("main.p{n}")).parameters;
-            let results = signature_of(&mut info, &functions, &format!("main.r{n}")).results;
+            let parameters = signature_of(info, functions, &format!("main.p{n}")).parameters;
+            let results = signature_of(info, functions, &format!("main.r{n}")).results;
             assert_eq!(parameters, results, "{release}: function {n}");
         }
-    }
+    });
 }
 
 #[test]
@@ -226,15 +240,10 @@ fn prints_signatures_in_the_syntax_of_go() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    for release in releases() {
-        let data = std::fs::read(build(folder.path(), release, &[])).unwrap();
-        let go = GoBinary::parse(&data).unwrap();
-        let mut info = DebugInfo::read(&go).unwrap();
-        let functions = main_functions(&go, &data);
+    for_each_release(|release, info, functions| {
         let print =
-            |name: &str, info: &mut DebugInfo<'_>| signature_of(info, &functions, name).to_string();
-        let unnamed = print("main.unnamed", &mut info);
+            |name: &str, info: &mut DebugInfo<'_>| signature_of(info, functions, name).to_string();
+        let unnamed = print("main.unnamed", info);
         if release == releases()[3] {
             assert_eq!(unnamed, "main.unnamed(int, string) (int, error)");
         }
@@ -259,7 +268,7 @@ fn prints_signatures_in_the_syntax_of_go() {
         let get = info.signature(get.unwrap().entry).unwrap();
         let place = &get.variable("i").unwrap().placement;
         assert!(format!("{place:?}").contains("Integer(1)"), "{release}: {get}: {place:?}");
-    }
+    });
 }
 
 /// The locations, signs and sizes of the words of a value: `r0+16>8:u4` is an unsigned number of 4
@@ -284,13 +293,8 @@ fn follows_paths_to_values() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    for release in releases() {
-        let data = std::fs::read(build(folder.path(), release, &[])).unwrap();
-        let go = GoBinary::parse(&data).unwrap();
-        let mut info = DebugInfo::read(&go).unwrap();
-        let functions = main_functions(&go, &data);
-        let signature = signature_of(&mut info, &functions, "main.paths");
+    for_each_release(|release, info, functions| {
+        let signature = signature_of(info, functions, "main.paths");
         let mut resolve = |point: Point, path: &str| {
             info.value_at(&signature, point, &ValuePath::parse(path).unwrap())
         };
@@ -354,7 +358,7 @@ fn follows_paths_to_values() {
         );
         let error = resolve(Point::Return, "o").unwrap_err().to_string();
         assert_eq!(error, "`main.paths` has no result `o`; it has `n`, `err`");
-    }
+    });
 }
 
 #[test]
@@ -362,10 +366,9 @@ fn names_dynamic_types() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     for release in releases() {
         for flags in [&[][..], &["-ldflags=-s -w"]] {
-            let program = build(folder.path(), release, flags);
+            let program = build(release, flags);
             // The program prints the addresses of three types.
             let printed = stdout(&mut Command::new(&program));
             let addresses: Vec<u64> =
@@ -391,7 +394,7 @@ fn reads_separate_debug_files() {
     }
     let folder = tempfile::tempdir().unwrap();
     let release = releases()[3];
-    let whole = build(folder.path(), release, &["-ldflags=-B gobuildid"]);
+    let whole = build(release, &["-ldflags=-B gobuildid"]);
     let (stripped, debug) = (folder.path().join("stripped"), folder.path().join("debug"));
     for (option, out) in [("--strip-all", &stripped), ("--only-keep-debug", &debug)] {
         stdout(Command::new("objcopy").arg(option).arg(&whole).arg(out));
@@ -408,7 +411,7 @@ fn reads_separate_debug_files() {
         let expected = signature_of(&mut info, &functions, name);
         assert_eq!(signature_of(&mut separate, &functions, name), expected);
     }
-    let other = build(folder.path(), releases()[2], &["-ldflags=-B gobuildid"]);
+    let other = build(releases()[2], &["-ldflags=-B gobuildid"]);
     let other = std::fs::read(other).unwrap();
     let error = DebugInfo::read_separate(&go, &other[..]).unwrap_err();
     assert!(matches!(error, DebugInfoError::OtherBuildId { .. }), "{error}");
@@ -420,9 +423,8 @@ fn finds_inlined_calls() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     for release in releases() {
-        let data = std::fs::read(build(folder.path(), release, &[])).unwrap();
+        let data = std::fs::read(build(release, &[])).unwrap();
         let go = GoBinary::parse(&data).unwrap();
         let table = go.function_table().unwrap().table(&data[..]).unwrap();
         let calls = table.inlined_calls("main.small", 10);
@@ -464,13 +466,11 @@ fn survives_damaged_debug_information() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    const FLAGS: [&[&str]; 2] =
+        [&["-ldflags=-compressdwarf=false"], &["-ldflags=-compressdwarf=true"]];
     let files: Vec<Vec<u8>> = [releases()[0], releases()[3]]
-        .iter()
-        .flat_map(|release| {
-            ["-ldflags=-compressdwarf=false", "-ldflags=-compressdwarf=true"]
-                .map(|flags| std::fs::read(build(folder.path(), release, &[flags])).unwrap())
-        })
+        .into_iter()
+        .flat_map(|release| FLAGS.map(|flags| std::fs::read(build(release, flags)).unwrap()))
         .collect();
     let debug_sections: Vec<Vec<(usize, usize)>> = files
         .iter()
@@ -509,14 +509,9 @@ fn finds_named_parameters_among_unnamed_ones() {
     if !have(&[Need::Program("go")]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    for release in releases() {
-        let data = std::fs::read(build(folder.path(), release, &[])).unwrap();
-        let go = GoBinary::parse(&data).unwrap();
-        let mut info = DebugInfo::read(&go).unwrap();
-        let functions = main_functions(&go, &data);
+    for_each_release(|release, info, functions| {
         let mut word = |function: &str, path: &str| {
-            let signature = signature_of(&mut info, &functions, function);
+            let signature = signature_of(info, functions, function);
             let path = ValuePath::parse(path).unwrap();
             let value = info.value_at(&signature, Point::Entry, &path).unwrap();
             format!("{:?}", value.words[0].location)
@@ -525,10 +520,10 @@ fn finds_named_parameters_among_unnamed_ones() {
         assert_eq!(word("main.blank", "b"), "Register(3)", "{release}");
         assert_eq!(word("main.blank", "c"), "Register(6)", "{release}");
         assert_eq!(word("main.small", "n"), "Register(1)", "{release}: an inlined function");
-        let signature = signature_of(&mut info, &functions, "main.blank");
+        let signature = signature_of(info, functions, "main.blank");
         let path = ValuePath::parse("missing").unwrap();
         let error = info.value_at(&signature, Point::Entry, &path).unwrap_err();
         assert!(matches!(error, PathError::NoVariable { .. }), "{error}");
         assert!(error.to_string().starts_with("`main.blank` has no parameter `missing`; it has"));
-    }
+    });
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use usdt_e2e::neighbors::{Helper, hanging_file, hanging_file_of};
 use usdt_e2e::sample_elf::{CONTENT, PT_LOAD, PT_NOTE, Section, Segment, elf, note};
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, have, limited, stdout, text, tools, wait_for,
+    Fixture, Mode, Need, attach, command, have, limited, mapping_start, stdout, text, tools,
+    wait_for,
 };
 
 const SHT_PROGBITS: u32 = 1;
@@ -98,11 +99,7 @@ fn go_does_not_read_memory_of_a_file_system_that_never_answers() {
         .unwrap();
     let (helper, file) = hanging_file_of(folder.path(), "hang", &[app.to_str().unwrap()]);
     let pid = helper.line.as_str();
-    let address = || {
-        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-        let line = maps.lines().find(|line| line.ends_with(file.to_str().unwrap()))?;
-        u64::from_str_radix(line.split_once('-')?.0, 16).ok()
-    };
+    let address = || mapping_start(pid, file.to_str().unwrap());
     wait_for("the mapping", || address().is_some());
     let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/mem")).unwrap();
     memory.write_all_at(&address().unwrap().to_le_bytes(), layout.allgs).unwrap();

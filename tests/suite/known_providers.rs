@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use usdt_e2e::{
-    Need, Process, attach, command, copy, events_and_summary, have, json_lines, list_probes,
-    stdout, text, tools, wait_for, write,
+    Need, Process, attach, backends, command, copy, events_and_summary, have, json_lines,
+    list_probes, stdout, text, tools, wait_for, write,
 };
 
 /// An argument as bpftrace prints it.
@@ -104,7 +104,7 @@ fn line(event: &Value, names: &[&str]) -> String {
 fn trace_with_all(file: &Path, probes: &[Probe<'_>], run: impl FnOnce() -> u32) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("bpftrace.txt");
-    let backends = if have(&[Need::Bcc]) { &["embedded", "bcc"][..] } else { &["embedded"] };
+    let backends = backends();
     let tracers: Vec<Process> = backends
         .iter()
         .map(|backend| {
@@ -121,7 +121,7 @@ fn trace_with_all(file: &Path, probes: &[Probe<'_>], run: impl FnOnce() -> u32) 
     let bpftrace = start_bpftrace(file, probes, &out);
     let pid = run();
     let mut all = Vec::new();
-    for (tracer, backend) in tracers.into_iter().zip(backends) {
+    for (tracer, backend) in tracers.into_iter().zip(&backends) {
         let (_, stdout, stderr) = tracer.interrupt();
         let (events, summary) = events_and_summary(&stdout);
         assert_eq!(summary["hits"], summary["delivered"], "{backend}: {stderr}");
@@ -160,7 +160,7 @@ fn trace_with_all(file: &Path, probes: &[Probe<'_>], run: impl FnOnce() -> u32) 
     let mut seen: Vec<String> =
         seen.lines().filter(|line| line.contains('|')).map(str::to_owned).collect();
     seen.sort();
-    for (events, backend) in all.iter().zip(backends) {
+    for (events, backend) in all.iter().zip(&backends) {
         assert_eq!(lines(events), seen, "{backend} and bpftrace");
     }
     all.swap_remove(0)
@@ -410,7 +410,7 @@ fn names_the_queries_of_postgresql() {
         rows.next().unwrap().unwrap()
     };
     let pid = ask("select pg_backend_pid();");
-    let backends = if have(&[Need::Bcc]) { &["embedded", "bcc"][..] } else { &["embedded"] };
+    let backends = backends();
     let tracers: Vec<Process> = backends
         .iter()
         .map(|backend| {

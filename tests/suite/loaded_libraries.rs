@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 use usdt_e2e::{
-    Need, Process, attach, command, events_and_summary, free_port, have, root, stdout, text, tools,
-    wait_for,
+    Need, Process, attach, backends, command, events_and_summary, free_port, have, root, stdout,
+    text, tools, wait_for,
 };
 
 /// Within this time, a tracer has attached to a library that was loaded.
@@ -78,13 +78,6 @@ impl Host {
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
-}
-
-/// Returns the back ends that this machine has.
-pub(crate) fn backends() -> Vec<&'static str> {
-    let mut all = vec!["embedded"];
-    all.extend(have(&[Need::Bcc]).then_some("bcc"));
-    all
 }
 
 fn start(args: &[&str]) -> Process {

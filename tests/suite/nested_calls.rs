@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use usdt_attach::session::MAX_NESTED_CALLS;
-use usdt_e2e::{Need, attach, command, have, json_lines, stdout, text, usdt_gen, write};
+use usdt_e2e::{Need, attach, backends, command, have, json_lines, stdout, text, usdt_gen, write};
 
 /// The rows of `usdt-attach latency --json` by their label, and its summary.
 struct Latency {
@@ -50,10 +50,6 @@ fn build(folder: &std::path::Path) -> String {
     let source = usdt_e2e::root().join("tests/c/nested.c");
     stdout(command("gcc").args(["-O2", "-o"]).arg(&app).arg(source));
     app.to_str().unwrap().to_owned()
-}
-
-fn backends() -> Vec<&'static str> {
-    if have(&[Need::Bcc]) { vec!["embedded", "bcc"] } else { vec!["embedded"] }
 }
 
 #[test]

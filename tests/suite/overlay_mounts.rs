@@ -1,12 +1,12 @@
 //! One file under several paths and mounts: overlays of one image, bind mounts and hard links.
 
-use crate::loaded_libraries::{Host, Programs, backends};
+use crate::loaded_libraries::{Host, Programs};
 use std::path::PathBuf;
 use std::process::Command;
 use usdt_e2e::containment::Mounts;
 use usdt_e2e::{
-    Need, Process, attach, command, events_and_summary, free_port, have, stdout, text, tools,
-    wait_for, write,
+    Need, Process, attach, backends, command, events_and_summary, free_port, have, stdout, text,
+    tools, wait_for, write,
 };
 
 /// A folder with an image, and processes that run its program in containers.

@@ -3,12 +3,12 @@
 use crate::export::{get, metric};
 use std::collections::HashSet;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use usdt_e2e::neighbors::{build, map_files, start_hog};
 use usdt_e2e::{
-    Need, Process, command, events_and_summary, free_port, have, semaphore_of, stdout, text, tools,
-    wait_for, write,
+    Need, Process, command, events_and_summary, free_port, have, mapping_start, semaphore_of,
+    stdout, text, tools, wait_for, write,
 };
 
 /// Returns `usdt-attach` with limits on open files.
@@ -19,8 +19,13 @@ fn limited(soft: u32, hard: u32, args: &[&str]) -> Command {
     attach
 }
 
-/// The files of one test would take the descriptors of another.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Waits for the other tests of this file, whose files would take the descriptors of this one. `None`
+/// if the machine lacks what they need.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let can_run = have(&[Need::Bpf, Need::Program("gcc")]);
+    can_run.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 fn counts(port: u16, provider: &str) -> f64 {
     let page = get(port, "/metrics");
@@ -31,10 +36,7 @@ fn counts(port: u16, provider: &str) -> f64 {
 /// they have gone.
 #[test]
 fn attaches_to_a_program_when_descriptors_are_free_again() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "crowded");
     let hog = start_hog(&app, folder.path(), 300);
@@ -78,10 +80,7 @@ fn attaches_to_a_program_when_descriptors_are_free_again() {
 /// The soft limit of 256 is raised, but not that of a command.
 #[test]
 fn raises_the_soft_limit_for_itself_only() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "raised");
     let hog = start_hog(&app, folder.path(), 300);
@@ -108,10 +107,7 @@ fn raises_the_soft_limit_for_itself_only() {
 /// 110 programs, two entries and a limit of 1,024.
 #[test]
 fn exports_from_110_programs_with_few_descriptors() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "distinct");
     let _hog = start_hog(&app, folder.path(), 110);
@@ -142,18 +138,13 @@ fn exports_from_110_programs_with_few_descriptors() {
 /// ring, loading programs and attaching them.
 #[test]
 fn running_out_of_descriptors_at_any_point_is_an_error_that_leaves_nothing_attached() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "limits");
     // It maps its own file, and fires nothing.
     let target = map_files(&app, std::slice::from_ref(&app));
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap();
-    let start = maps.lines().find(|line| line.ends_with("/limits")).unwrap();
-    let start = u64::from_str_radix(start.split_once('-').unwrap().0, 16).unwrap();
     // The program is position-independent.
+    let start = mapping_start(target.pid(), "/limits").unwrap();
     let semaphore = start + semaphore_of(&app, "limits:hit");
     let (pid, path) = (target.pid().to_string(), app.to_str().unwrap());
     for args in [
@@ -193,10 +184,7 @@ fn running_out_of_descriptors_at_any_point_is_an_error_that_leaves_nothing_attac
 /// The exporter detaches from what it has attached to so far.
 #[test]
 fn a_signal_ends_an_exporter_that_still_attaches() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "starting");
     let _hog = start_hog(&app, folder.path(), 300);
@@ -215,10 +203,7 @@ fn a_signal_ends_an_exporter_that_still_attaches() {
 /// Files without a selected probe do not keep the others from being attached to.
 #[test]
 fn exports_a_program_that_comes_after_300_others() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (other, app) = (build(folder.path(), "many"), build(folder.path(), "single"));
     // Files are sorted by path.
@@ -239,10 +224,7 @@ fn exports_a_program_that_comes_after_300_others() {
 /// Files whose probes are not selected take no descriptor for long, however many there are.
 #[test]
 fn reads_more_new_files_than_there_are_descriptors() {
-    if !have(&[Need::Bpf, Need::Program("gcc")]) {
-        return;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_guard) = alone() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (other, app) = (build(folder.path(), "unselected"), build(folder.path(), "selected"));
     let mut victim = Process::start(&mut command(&app));

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use usdt_e2e::containment::Cgroup;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, root, stdout,
-    text, tools, usdt_gen, wait_for,
+    Fixture, Mode, Need, Process, attach, backends, command, copy, events_and_summary, have, root,
+    stdout, text, tools, usdt_gen, wait_for,
 };
 
 /// Builds a C program and returns its path.
@@ -22,10 +22,6 @@ fn build(folder: &Path, name: &str, source: &str) -> PathBuf {
 const SIGUSR1: i32 = 10;
 
 /// The back ends that this machine has.
-fn backends() -> Vec<&'static str> {
-    if have(&[Need::Bcc]) { vec!["embedded", "bcc"] } else { vec!["embedded"] }
-}
-
 /// Traces a command and returns its events and the standard error.
 fn trace(args: &[&str], program: &[&str]) -> (Vec<Value>, String) {
     let out = attach(&[&["trace", "--json"], args, &["--"], program].concat());

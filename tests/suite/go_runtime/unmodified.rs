@@ -132,7 +132,7 @@ fn go_view_shows_the_routes_of_a_program_of_debian() {
         "-p",
         &pid,
     ]));
-    wait_for("usdt-attach to attach", || tracer.bpf_link_count() >= 5);
+    tracer.wait_for_all_links();
     for _ in 0..REQUESTS {
         assert!(request("/-/healthy"));
     }

@@ -63,7 +63,7 @@ pub(super) fn draw(steps: &[Step]) -> String {
             vec![(Style::Prompt, "$ ".to_owned()), (Style::Command, step.command.to_owned())];
         lines.push(Line { runs, at });
         at += step.command.chars().count() * PER_CHARACTER_HUNDREDTHS + PAUSE_HUNDREDTHS / 2;
-        let output = step.output.trim_matches('\n').lines().filter(|line| !line.trim().is_empty());
+        let output = step.output.lines().filter(|line| !line.trim().is_empty());
         lines.extend(output.map(|line| Line { runs: colored(line), at }));
         at += PAUSE_HUNDREDTHS;
     }
