@@ -58,7 +58,7 @@ impl Functions {
         while let Some(unit) = entries.unit(index)? {
             index += 1;
             let Some(low_pc) = unit.low_pc.filter(|_| unit.is_go) else { continue };
-            if package.as_deref() == Some(&unescaped(&unit.package))
+            if package.as_deref() == Some(unit.package.as_str())
                 && let Some(found) = self.find_in(&unit, address, entries)?
             {
                 return Ok((unit, found));
@@ -166,7 +166,7 @@ fn package_of(symbol: &str) -> String {
 }
 
 /// Returns a path in which dots are not escaped: symbols have `%2e` in the last part.
-fn unescaped(path: &str) -> String {
+pub(super) fn unescaped(path: &str) -> String {
     path.replace("%2e", ".")
 }
 

@@ -7,6 +7,7 @@
 use super::DebugInfoError;
 use super::abbreviations::AbbreviationReader;
 use super::entry::{Address, Entry, Name, Reader, read_attributes};
+use super::functions::unescaped;
 use super::section::DebugSection;
 use gimli::{
     Abbreviations, DwTag, Encoding, EndianSlice, EntriesRaw, Format, LittleEndian, Reader as _,
@@ -172,7 +173,7 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
             None => None,
         };
         let is_go = root.language == u64::from(gimli::DW_LANG_Go.0);
-        let package = if is_go { self.name(&root)? } else { String::new() };
+        let package = if is_go { unescaped(&self.name(&root)?) } else { String::new() };
         let (ranges, addr_base) = (root.ranges, root.addr_base);
         Ok(Unit { package, is_go, low_pc, ranges, addr_base, ..unit })
     }

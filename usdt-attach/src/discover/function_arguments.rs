@@ -69,16 +69,24 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         })
     }
 
+    /// Returns the signature of a function; `None` without debug information of it.
+    pub(super) fn signature(&mut self, function: &FoundFunction) -> Option<Signature> {
+        self.debug_info.as_mut()?.signature(function.range.start).ok()
+    }
+
     /// Returns the arguments of a function at one of its sites.
-    pub(super) fn arguments(&mut self, function: &FoundFunction, at: Point) -> FunctionArguments {
-        let signature =
-            self.debug_info.as_mut().and_then(|info| info.signature(function.range.start).ok());
+    pub(super) fn arguments(
+        &mut self,
+        function: &FoundFunction,
+        signature: Option<&Signature>,
+        at: Point,
+    ) -> FunctionArguments {
         let mut out = FunctionArguments::default();
-        if let Some(signature) = &signature {
+        if let Some(signature) = signature {
             out.signature = signature.to_string();
         }
         if self.names.chosen.is_empty() {
-            match &signature {
+            match signature {
                 Some(signature) => self.add_defaults(&mut out, signature, at),
                 None if at == Point::Entry => {
                     for position in 0..function.argument_words.unwrap_or(0) as usize {
@@ -92,7 +100,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         }
         for argument in &self.names.chosen {
             let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
-            let read = self.named(signature.as_ref(), name, path, at);
+            let read = self.named(signature, name, path, at);
             let problem = self.problems.entry(argument).or_insert_with(|| Some(String::new()));
             match read {
                 Ok(words) => {
@@ -107,7 +115,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
             }
         }
         for name in &self.names.used {
-            if let Ok(words) = self.named(signature.as_ref(), name, name, at) {
+            if let Ok(words) = self.named(signature, name, name, at) {
                 out.extend(words);
             }
         }

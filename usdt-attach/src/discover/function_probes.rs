@@ -119,8 +119,9 @@ impl<'a, 'n> Search<'a, 'n> {
     /// Adds the entry, the returns, or both.
     fn add_sites(&mut self, function: &FoundFunction, sites: &FunctionSites, wants: [bool; 2]) {
         let [wants_entry, wants_return] = wants;
+        let signature = self.arguments.signature(function);
         if wants_entry {
-            let arguments = self.arguments.arguments(function, Point::Entry);
+            let arguments = self.arguments.arguments(function, signature.as_ref(), Point::Entry);
             self.probes.extend(self.probe(&function.name, sites.entry, &arguments));
         }
         if !wants_return {
@@ -143,7 +144,7 @@ impl<'a, 'n> Search<'a, 'n> {
                 targets.join(", ")
             ));
         }
-        let results = self.arguments.arguments(function, Point::Return);
+        let results = self.arguments.arguments(function, signature.as_ref(), Point::Return);
         let name = format!("{}{RETURN}", function.name);
         for at in &sites.returns {
             self.probes.extend(self.probe(&name, *at, &results));

@@ -26,6 +26,7 @@ pub(crate) struct ErrorTypes {
     known: HashMap<(u32, u64), Option<ErrorType>>,
     /// The files with the types that were found, which may outlive their processes.
     files: Vec<TypeFile>,
+    mounts: Option<Mounts>,
     /// When `known` was last empty; `None` if nothing has been looked up.
     since: Option<Instant>,
 }
@@ -51,6 +52,7 @@ impl ErrorTypes {
         if self.since.is_none_or(|since| since.elapsed() > MAX_AGE) {
             self.known.clear();
             self.files.clear();
+            self.mounts = None;
             self.since = Some(Instant::now());
         }
         if !self.known.contains_key(&(pid, ty)) {
@@ -68,11 +70,11 @@ impl ErrorTypes {
         let has_type = |file: &&TypeFile| {
             file.pid == pid && (file.range.start..file.range.end).contains(&address)
         };
-        if self.files.iter().any(|file| has_type(&file)) {
-            return self.files.iter().find(has_type)?.error_type(address);
+        if let Some(file) = self.files.iter().find(has_type) {
+            return file.error_type(address);
         }
         let range = constant_range(pid, address).ok()??;
-        let object = range.open(pid, &Mounts::new())?;
+        let object = range.open(pid, self.mounts.get_or_insert_with(Mounts::new))?;
         let file = TypeFile { pid, range, object };
         let found = file.error_type(address);
         if self.files.len() < MAX_FILES {

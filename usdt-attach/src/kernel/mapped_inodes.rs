@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // a file is mapped; the mapping is not accessed
 
 use super::btf;
+use super::capabilities::{CAP_BPF, Capabilities};
 use super::load::load_tracing;
 use crate::bpf::asm::{
     Assembler, Cond, Insn, JumpError, R0, R1, R2, R3, R6, R7, R8, R9, R10, Width,
@@ -86,6 +87,7 @@ pub(crate) struct Executable {
 
 /// Returns the executable of a process; `None` if the kernel does not tell.
 pub(crate) fn executable_of(pid: u32) -> Option<Executable> {
+    program()?;
     let start = executable_start(pid)?;
     let inodes = MappedInodes::of_process(pid)?;
     let address = Some(inodes.executable).filter(|address| *address != 0)?;
@@ -110,6 +112,10 @@ fn program() -> Option<&'static OwnedFd> {
     static PROGRAM: OnceLock<Option<OwnedFd>> = OnceLock::new();
     PROGRAM
         .get_or_init(|| {
+            if !Capabilities::current().has(CAP_BPF) {
+                // The kernel would reject it, after all of its types have been read.
+                return None;
+            }
             let [function] = btf::function_ids(["bpf_iter_task_vma"])?;
             load_tracing(&code().ok()??, BPF_TRACE_ITER, function).ok()
         })
