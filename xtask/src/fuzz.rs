@@ -79,7 +79,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 pub(crate) fn check() -> Outcome {
     let mut check = command("cargo", &["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"]);
     // The flag that cargo-fuzz sets. Checking links nothing, so no sanitizer is needed.
-    execute(check.env("RUSTFLAGS", "--cfg fuzzing"))
+    execute(check.env("RUSTFLAGS", "--cfg fuzzing -D warnings"))
 }
 
 /// Valid inputs, as seeds for the targets that read messages, configurations and files of the kernel.

@@ -11,7 +11,7 @@ pub(crate) fn process_files(bytes: &[u8]) {
             let _ = (range.is_empty(), device.and_then(mounts::parse_device));
         }
     }
-    mounts::parse_table(bytes);
+    mounts::parse_table(bytes).for_each(drop);
     process_state::parse(bytes);
     process_memory::environment(bytes);
 }
