@@ -13,6 +13,8 @@
 //! run it.
 
 mod messages;
+mod new_objects;
+mod retry;
 
 use crate::discover::kernel_inode;
 use crate::discover::select::retain_selected;
@@ -24,6 +26,8 @@ use crate::target::mapped::Mapped;
 pub use crate::target::program::ExecutableChanges;
 use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
+use new_objects::NewObjects;
+use retry::Retry;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -31,65 +35,8 @@ use std::time::{Duration, Instant};
 
 /// How often to rescan if no `exec` is reported.
 const RESCAN_INTERVAL: Duration = Duration::from_millis(500);
-/// The delay of the first retry.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// The delay that is not doubled any more.
-const MAX_RETRY: Duration = Duration::from_secs(30);
 /// The number of objects that wait for a retry. Beyond it, all delays begin anew.
 const MAX_FAILED: usize = 1 << 14;
-
-/// When to try again.
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    at: Instant,
-    delay: Duration,
-}
-
-impl Retry {
-    /// Returns the retry that follows the last one, or the first one.
-    fn after(last: Option<Retry>) -> Retry {
-        let delay = last.map_or(FIRST_RETRY, |last| (last.delay * 2).min(MAX_RETRY));
-        Retry { at: Instant::now() + delay, delay }
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.at
-    }
-}
-
-/// What a scan found.
-struct NewObjects {
-    objects: Vec<ScannedObject>,
-    /// Why other files were not read.
-    skipped: Vec<String>,
-    /// Why objects are missing.
-    result: std::result::Result<(), Error>,
-    /// True if the next poll has to scan the whole target for more objects.
-    has_more: bool,
-}
-
-impl NewObjects {
-    /// Adds the files that processes of a program map.
-    fn add_libraries(&mut self, libraries: NewObjects, program: &mut Program) {
-        for scanned in libraries.objects {
-            if !program.is_version(&scanned) {
-                program.add_library(scanned.object.id);
-                self.objects.push(scanned);
-            }
-        }
-        self.skipped.extend(libraries.skipped);
-        self.has_more |= libraries.has_more;
-        if self.result.is_ok() {
-            self.result = libraries.result;
-        }
-    }
-}
-
-impl Default for NewObjects {
-    fn default() -> NewObjects {
-        NewObjects { objects: Vec::new(), skipped: Vec::new(), result: Ok(()), has_more: false }
-    }
-}
 
 /// Finds objects that are new to a target.
 ///
@@ -616,18 +563,6 @@ mod tests {
         }
         follower.look_again();
         assert!(ids(&follower.poll_new_objects().unwrap()).contains(&own));
-    }
-
-    #[test]
-    fn doubles_the_delay_up_to_half_a_minute() {
-        let mut last = None;
-        let delays: Vec<u128> = (0..8)
-            .map(|_| {
-                last = Some(Retry::after(last));
-                last.unwrap().delay.as_millis()
-            })
-            .collect();
-        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
     }
 
     #[test]
