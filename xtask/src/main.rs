@@ -54,7 +54,7 @@ const TASKS: &[Task] = &[
     ("semver", "report breaking changes of the libraries; [REVISION]", semver::run),
     (
         "policy",
-        "check licenses, advisories, oldest versions, Go releases, packages, editors, Miri; [PART...]",
+        "check licenses, oldest versions, Go releases, packages, editors, Miri, sanitizer; [PART...]",
         policy::run,
     ),
     (

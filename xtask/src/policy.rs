@@ -1,6 +1,6 @@
 //! Checks beyond the tests: licenses and advisories, the oldest supported compiler and
 //! dependencies, other Go releases, the packages as they would be published, the extension for
-//! Visual Studio Code, and undefined behavior.
+//! Visual Studio Code, undefined behavior, and accesses to invalid memory.
 
 use crate::command::{
     Explain, Failure, Outcome, command, copy_tree, display, execute, install_cargo_tool, root,
@@ -8,6 +8,7 @@ use crate::command::{
 use crate::semver::LIBRARIES;
 use crate::setup;
 use gobinary::supported_releases;
+use packaging::Architecture;
 use std::process::Command;
 
 /// The `rust-version` of `Cargo.toml`.
@@ -16,7 +17,7 @@ const OLDEST_RUST: &str = "1.88.0";
 /// A part: its name, and the function that checks it.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("dependencies", dependencies),
     ("oldest-rust", oldest_rust),
     ("oldest-dependencies", oldest_dependencies),
@@ -24,6 +25,7 @@ const PARTS: [Part; 7] = [
     ("packages", packages),
     ("editors", editors),
     ("miri", miri),
+    ("sanitizer", sanitizer),
 ];
 
 /// Checks all parts, or the named ones.
@@ -126,6 +128,20 @@ fn packages() -> Outcome {
         package.args(["-p", name]);
     });
     execute(&mut package)
+}
+
+/// Runs the unit tests of the libraries with AddressSanitizer, which detects accesses to invalid
+/// memory. It covers what Miri cannot run: calls of the kernel and memory that is mapped.
+fn sanitizer() -> Outcome {
+    install_toolchain("nightly")?;
+    // With a target, cargo compiles no build script and no macro with these flags.
+    let mut tests = command("cargo", &["+nightly", "test", "--lib", "--target"]);
+    tests.arg(Architecture::HOST.target()).env("RUSTFLAGS", "-Zsanitizer=address");
+    for library in LIBRARIES {
+        tests.args(["-p", library]);
+    }
+    // Flags of its own would rebuild what is in `target`.
+    execute(tests.env("CARGO_TARGET_DIR", root().join("target/sanitizer")))
 }
 
 /// Runs the tests of parsers and codecs under Miri, which detects undefined behavior. Miri cannot
