@@ -154,12 +154,23 @@ impl Writer {
                 self.indent(inside);
                 self.out.push_str(declaration);
             }
-            for (n, comment) in param.trailing.iter().enumerate() {
-                let end = inside + declaration.chars().count();
-                let pad = if n == 0 { widest + inside - end + 1 } else { 1 };
-                self.out.extend(std::iter::repeat_n(' ', pad));
-                // The comment before can have several lines.
+            let mut before: Option<&Piece<'_>> = None;
+            for comment in param.trailing {
+                match before {
+                    // It would become a part of the comment before.
+                    Some(before) if before.text.starts_with("//") => {
+                        self.end_line(false);
+                        self.indent(inside);
+                    }
+                    // The comment before can have several lines.
+                    Some(_) => self.out.push(' '),
+                    None => {
+                        let pad = widest - declaration.chars().count() + 1;
+                        self.out.extend(std::iter::repeat_n(' ', pad));
+                    }
+                }
                 self.comment_at(comment, self.current_column());
+                before = Some(comment);
             }
         }
         self.end_line(false);

@@ -111,6 +111,16 @@ fn a_comment_after_one_of_several_lines_stays_where_it_is() {
 }
 
 #[test]
+fn a_comment_after_a_line_comment_is_on_the_next_line() {
+    expect(
+        "provider a {\n\tprobe b(int x, // one\n/* two */ int y // three\n\t/* four\n */\n\t// five\n);\n};\n",
+        "provider a {\n\tprobe b(\n\t\tint x, // one\n\t\t/* two */\n\t\tint y  // three\n\t\t/* four\n\t */ // five\n\t);\n};\n",
+    );
+    let tokens_before = "probe b(int x // one \\\t\n\t/* two */ /* three */\n);\n";
+    assert_eq!(tokens(tokens_before), tokens(&formatted(tokens_before).unwrap()));
+}
+
+#[test]
 fn rejects_sources_that_it_cannot_format() {
     for (source, problem) in [
         ("provider a { /* never", "this comment is never closed"),
