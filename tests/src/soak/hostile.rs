@@ -245,9 +245,9 @@ impl Exporter {
                     metric(&answer.page, &format!("usdt_attach_hits_total{labels}"))
                 };
                 // What is exported is what was delivered.
-                let delivered = hits("delivered")
-                    .filter(|n| metric(&answer.page, "steady_total") == Some(*n))?;
-                Some((delivered, hits("dropped")?))
+                hits("delivered").filter(|n| metric(&answer.page, "steady_total") == Some(*n))?;
+                let series = format!("steady_total{{service=\"{}\"}}", program::service());
+                Some((metric(&answer.page, &series)?, hits("dropped")?))
             });
             if counts.is_some_and(|(delivered, dropped)| delivered + dropped >= fired)
                 || Instant::now() > end

@@ -18,6 +18,12 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, String> {
     if out.status.success() { Ok(file) } else { Err(text(&out.stderr)) }
 }
 
+/// The name of the service that the traced program is, by which its hits differ from those of other
+/// programs with the same probe.
+pub(super) fn service() -> String {
+    format!("soak-{}", std::process::id())
+}
+
 /// A running instance of the traced program.
 pub(super) struct Program {
     process: Process,
@@ -34,7 +40,7 @@ impl Program {
     pub(super) fn start_with(file: &Path, args: &[&str]) -> Result<Program, String> {
         let semaphore = list_probes(file).iter().find_map(|p| p.get("semaphore")?.as_u64());
         let mut new = command(file);
-        new.args(args);
+        new.args(args).env("OTEL_SERVICE_NAME", service());
         let child =
             new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         Ok(Program {
