@@ -41,6 +41,9 @@ type rule struct {
 	Provider string `json:"provider"`
 	// Form is "defer", "copy" or empty, which chooses one of them.
 	Form string `json:"form"`
+	// Optional is true if the rule may be for another version of the package. Arguments that do not
+	// fit are hidden.
+	Optional bool `json:"optional"`
 	// Args and Returns are shown instead of the parameters and results, unless they are null.
 	Args    *[]argument `json:"args"`
 	Returns *[]argument `json:"returns"`

@@ -95,6 +95,7 @@ func (w *rewriter) function(c *candidate, res *response) *rewrittenFunction {
 	if c.facts.isInlined(c.decl) {
 		f.Notes = append(f.Notes, "the compiler no longer inlines it")
 	}
+	f.Hidden = append(f.Hidden, c.hidden...)
 	s := w.scope(c)
 	if c.rule.Args == nil {
 		w.showParameters(c, f)
@@ -108,6 +109,10 @@ func (w *rewriter) function(c *candidate, res *response) *rewrittenFunction {
 			continue
 		}
 		v, p := s.compile(e)
+		if p != nil && c.rule.Optional {
+			f.Hidden = append(f.Hidden, hidden{e.Name, p.Message})
+			continue
+		}
 		if p != nil {
 			p.Rule = c.rule.ID
 			res.Problems = append(res.Problems, *p)
