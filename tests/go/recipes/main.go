@@ -4,8 +4,12 @@ package main
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"time"
+
+	"usdt.local/tests/recipes/store"
+	"usdt.local/tests/recipes/web"
 )
 
 const timeout = 20 * time.Second
@@ -16,6 +20,19 @@ func main() {
 	writeAndFetchMessages()
 	callServices()
 	serveRequests()
+	callOwnPackages()
+}
+
+func callOwnPackages() {
+	var s store.Store
+	must(s.Put("a", 1))
+	mustFail(s.Put("", 1))
+	if _, ok := s.Get("a"); !ok {
+		mustFail(nil)
+	}
+	for path, handler := range web.Routes() {
+		handler(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))
+	}
 }
 
 func must(err error) {

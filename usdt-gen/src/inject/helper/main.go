@@ -109,6 +109,8 @@ type value struct {
 	Type string `json:"type"`
 	// Expr is what the user wrote, or the name of the parameter or result.
 	Expr string `json:"expr"`
+	// Labels name values of an integer type with constants.
+	Labels []label `json:"labels,omitempty"`
 	// code is the Go expression that is passed to the probe.
 	code string
 	// setup are statements that come before the probe fires. It may be empty.

@@ -231,7 +231,7 @@ func (w *rewriter) showVariable(f *rewrittenFunction, list *[]value, label, vari
 		f.Hidden = append(f.Hidden, hidden{label, reason})
 		return
 	}
-	f.add(list, value{Name: label + how.suffix, Kind: how.kind, Type: how.typeOf(t), Expr: how.describe(label), code: fmt.Sprintf(how.convert, variable)}, room)
+	f.add(list, value{Name: label + how.suffix, Kind: how.kind, Type: how.typeOf(t), Expr: how.describe(label), Labels: how.labels, code: fmt.Sprintf(how.convert, variable)}, room)
 }
 
 // resultVariable returns the variable of a result in the rewritten function.
