@@ -38,18 +38,18 @@ func queryDatabase(db *sql.DB) {
 	must(err)
 	_, err = db.ExecContext(ctx, "BAD")
 	mustFail(err)
-	rows, err := db.QueryContext(ctx, "SELECT id FROM orders")
-	must(err)
-	must(rows.Close())
+	queried(db.QueryContext(ctx, "SELECT id FROM orders"))
 	stmt, err := db.PrepareContext(ctx, "UPDATE orders SET paid = true")
 	must(err)
 	_, err = stmt.ExecContext(ctx)
 	must(err)
+	queried(stmt.QueryContext(ctx))
 	must(stmt.Close())
 	tx, err := db.BeginTx(ctx, nil)
 	must(err)
 	_, err = tx.ExecContext(ctx, "DELETE FROM carts")
 	must(err)
+	queried(tx.QueryContext(ctx, "SELECT id FROM carts"))
 	must(tx.Commit())
 	tx, err = db.BeginTx(ctx, nil)
 	must(err)
@@ -58,5 +58,11 @@ func queryDatabase(db *sql.DB) {
 	must(err)
 	_, err = conn.ExecContext(ctx, "DELETE FROM visits")
 	must(err)
+	queried(conn.QueryContext(ctx, "SELECT id FROM visits"))
 	must(conn.Close())
+}
+
+func queried(rows *sql.Rows, err error) {
+	must(err)
+	must(rows.Close())
 }
