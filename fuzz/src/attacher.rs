@@ -23,6 +23,7 @@ pub fn probe_with_every_kind() -> Probe {
         size,
         signed,
         unit: None,
+        labels: Vec::new(),
         doc: String::new(),
     });
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \

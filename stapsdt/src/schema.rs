@@ -77,6 +77,19 @@ pub struct Arg {
     /// The documentation comment of the argument; empty if it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
+    /// The names of values of an enumeration; empty for other arguments and if they are not known.
+    /// A value occurs once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+}
+
+/// The name of a value of an enumeration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Label {
+    /// The value. That of an unsigned argument is not negative.
+    pub value: i64,
+    /// The name of the constant, an identifier.
+    pub name: String,
 }
 
 impl Arg {
@@ -188,7 +201,9 @@ impl NoteBody {
 
     fn is_safe(&self) -> bool {
         let args = &self.probe.args;
+        let labels = args.iter().flat_map(|arg| &arg.labels).map(|label| &label.name);
         let names = args.iter().map(|arg| &arg.name).chain([&self.provider, &self.probe.name]);
+        let names = names.chain(labels);
         names.into_iter().all(|name| is_identifier(name))
             && !args.iter().any(|arg| arg.ty.contains(char::is_control))
             && args.iter().filter_map(|arg| arg.unit.as_ref()).all(|unit| is_unit(unit))
@@ -280,6 +295,7 @@ mod tests {
                     signed: false,
                     unit: None,
                     doc: String::new(),
+                    labels: Vec::new(),
                 }],
                 doc: String::new(),
                 stability: None,
@@ -299,11 +315,17 @@ mod tests {
             ("uint64_t", "a\\u0007"),
             ("\"size\":8", "\"unit\":\"n s\",\"size\":8"),
             ("\"size\":8", "\"unit\":\"\",\"size\":8"),
+            ("\"size\":8", "\"labels\":[{\"value\":1,\"name\":\"a b\"}],\"size\":8"),
         ] {
             assert_eq!(NoteBody::from_json(&json.replace(name, hostile)), None, "{hostile}");
         }
         let timed =
             NoteBody::from_json(&json.replace("\"size\":8", "\"unit\":\"ns\",\"size\":8")).unwrap();
         assert_eq!(timed.probe.args[0].unit.as_deref(), Some("ns"));
+        let labels = "\"labels\":[{\"value\":-1,\"name\":\"StateIdle\"}],\"size\":8";
+        let labeled = NoteBody::from_json(&json.replace("\"size\":8", labels)).unwrap();
+        let label = Label { value: -1, name: "StateIdle".into() };
+        assert_eq!(labeled.probe.args[0].labels, [label]);
+        assert_eq!(NoteBody::from_json(&labeled.to_json()), Some(labeled));
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Block {
     pub(crate) info: String,
     pub(crate) text: String,
     /// Expected part of the output, from an `expect:` comment before the block.
-    expected: Option<String>,
+    pub(crate) expected: Option<String>,
     /// Imports and variables for Go code, from a `go:` comment before the block.
     context: Option<String>,
 }
@@ -41,7 +41,7 @@ pub(crate) fn blocks(page: &str) -> Vec<Block> {
 }
 
 /// Runs a script as a reader would, here as root.
-fn run_script(folder: &Path, script: &str) -> String {
+pub(crate) fn run_script(folder: &Path, script: &str) -> String {
     let mut shell = command("timeout");
     // HOME is a temporary folder, so that perf's build-id cache stays there; the caches of the go
     // command are shared.

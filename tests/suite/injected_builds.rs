@@ -30,7 +30,7 @@ fn every_build_mode_has_the_probes() {
     ] {
         let mut build = go(RELEASE, &["build", "-o", path.to_str().unwrap()]);
         stdout(build.args(args).arg(".").env("GOFLAGS", &flags));
-        super::builds::assert_accepted(&path, 50, &args.join(" "));
+        super::builds::assert_accepted(&path, 52, &args.join(" "));
         if args == ["-race"] && have(&[Need::Bpf]) {
             let program = copy(&path);
             let out = attach(&["trace", "--json", "*:*", "--", program.as_str()]);
@@ -44,7 +44,7 @@ fn every_build_mode_has_the_probes() {
     }
     let mut install = go(RELEASE, &["install", "."]);
     stdout(install.env("GOFLAGS", &flags).env("GOBIN", folder.path()));
-    assert_eq!(count(&folder.path().join("inject")), 50);
+    assert_eq!(count(&folder.path().join("inject")), 52);
 }
 
 /// Returns the packages that a build compiles.
@@ -97,7 +97,7 @@ fn compiler_flags_of_the_user_never_hide_the_probes() {
     assert!(errors.contains("usdt-gen inject --gcflags='all=-N -l'"), "{errors}");
     let out = build(&flags(RELEASE, &["--gcflags=all=-N -l", RULES]), &[]);
     assert!(out.status.success(), "{}", text(&out.stderr));
-    assert_eq!(count(&path), 50);
+    assert_eq!(count(&path), 52);
 }
 
 /// Two empty build caches, and two places.
@@ -134,7 +134,7 @@ fn vendored_modules_and_workspaces_have_the_probes() {
         let flags = inject(RELEASE, &[RULES]).current_dir(&copy_of_module).output().unwrap();
         let mut build = go(RELEASE, &["build", "-o", path.to_str().unwrap(), "."]);
         stdout(build.current_dir(&copy_of_module).env("GOFLAGS", text(&flags.stdout).trim()));
-        assert_eq!(count(&path), 50, "{name}");
+        assert_eq!(count(&path), 52, "{name}");
     };
     write(folder.path(), "go.work", "go 1.21\n\nuse ./inject\n");
     build("workspace");
@@ -158,7 +158,7 @@ fn other_wrappers_run_in_the_same_build() {
     for flags in [after, before] {
         let _ = std::fs::remove_file(folder.path().join("log"));
         stdout(go(RELEASE, &["build", "-o", path.to_str().unwrap(), "."]).env("GOFLAGS", &flags));
-        assert_eq!(count(&path), 50, "{flags}");
+        assert_eq!(count(&path), 52, "{flags}");
         assert!(log().contains("/link "), "{flags}: {}", log());
     }
 }

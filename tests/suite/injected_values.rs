@@ -54,7 +54,7 @@ const EVENTS: &str = include_str!("injected_values.txt");
 fn injected_probes_show_values_of_all_types() {
     for release in releases() {
         let program = build(release, "inject.toml");
-        super::builds::assert_accepted(&program.path, 50, release);
+        super::builds::assert_accepted(&program.path, 52, release);
         if !have(&[Need::Bpf]) {
             continue;
         }
@@ -138,4 +138,39 @@ fn tracebacks_are_those_of_the_source() {
         assert_eq!(returns.len(), 3, "{events:?}");
         assert!(returns.iter().all(|e| e["args"]["panicked"] == true), "{returns:?}");
     }
+}
+
+#[test]
+fn constants_name_the_values_of_their_type() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let program = build(TESTED[TESTED.len() - 1], "inject.toml");
+    let rows = |args: &[&str]| {
+        let out = attach(&[args, &["values:Enums__entry", "--", program.as_str()]].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let lines = text(&out.stdout);
+        let mut rows: Vec<String> = lines
+            .lines()
+            .filter(|line| line.contains("Enums__entry"))
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(
+        rows(&["count", "--by", "state"]),
+        [
+            "1 values:Enums__entry state=\"StateActive\"",
+            "1 values:Enums__entry state=\"StateBroken\"",
+            "1 values:Enums__entry state=\"StateIdle\"",
+            "1 values:Enums__entry state=7",
+        ]
+    );
+    assert_eq!(
+        rows(&["count", "--filter", "state == \"StateBroken\" || state == 7"]),
+        ["2 values:Enums__entry"]
+    );
+    let list = text(&attach(&["list", "--json", program.as_str()]).stdout);
+    assert!(list.contains(r#"{"value":-1,"name":"StateBroken"}"#), "{list}");
 }

@@ -23,10 +23,14 @@ pub(crate) const MODULES: &[&str] = &[
     "tests/go/unmodified",
     "usdt-gen/src/inject/helper",
     "tests/go/functions",
+    LIBRARIES[2],
+    LIBRARIES[3],
 ];
 
-/// The modules that depend on many libraries: the packages for them, and the program that uses these.
-pub(crate) const LIBRARIES: [&str; 2] = ["go-stubs/libraries", "tests/go/libraries"];
+/// The modules that depend on many libraries: the packages for them, the program that uses these, and
+/// programs that probes are injected into.
+pub(crate) const LIBRARIES: [&str; 4] =
+    ["go-stubs/libraries", "tests/go/libraries", "tests/go/recipes", "tests/go/service"];
 
 /// A part that can be regenerated alone.
 type Part = (&'static str, fn() -> Outcome);

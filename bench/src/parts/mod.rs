@@ -27,7 +27,7 @@ const fn part(name: &'static str, run: fn() -> Result<Vec<Table>, String>) -> Pa
 }
 
 /// All parts.
-pub(crate) const PARTS: [Part; 9] = [
+pub(crate) const PARTS: [Part; 10] = [
     part("off", off::run),
     part("on", on::run),
     part("attacher", attacher::run),
@@ -35,6 +35,7 @@ pub(crate) const PARTS: [Part; 9] = [
     part("overlay", overlay::run),
     part("service", service::run),
     part("caddy", service::caddy),
+    part("inject", service::injected::run),
     Part { needs_quiet: false, ..part("packages", packages::run) },
     part("agent", agent::run),
 ];

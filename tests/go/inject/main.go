@@ -76,4 +76,8 @@ func run(count int, name string) {
 	}
 	strconv.ParseInt("77", 10, 64)
 	strings.NewReplacer("a", "b").Replace("banana")
+	values.Enums(values.StateIdle, time.March, 3)
+	values.Enums(values.StateBroken, 13, 0)
+	values.Enums(values.StateActive, 0, 0)
+	values.Enums(7, 0, 0)
 }

@@ -43,7 +43,7 @@ fn arg_schema(arg: &Arg) -> schema::Arg {
         _ => (Kind::Int, 8, false),
     };
     let (name, ty, doc) = (arg.name.to_owned(), arg.ty.to_owned(), arg.doc.to_owned());
-    schema::Arg { name, ty, kind, size, signed, unit: None, doc }
+    schema::Arg { name, ty, kind, size, signed, unit: None, doc, labels: Vec::new() }
 }
 
 #[cfg(test)]

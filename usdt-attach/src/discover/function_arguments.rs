@@ -310,6 +310,7 @@ fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Ar
             size: first.map_or(8, |word| word.size),
             signed: first.is_some_and(|word| word.signed),
             unit: None,
+            labels: Vec::new(),
             doc: String::new(),
         },
         error: None,

@@ -4,6 +4,7 @@
 //! library. It also says which registers and struct fields hold the arguments at the function's
 //! entry.
 
+use super::enum_labels::EnumLabels;
 use super::function_arguments::ArgumentNames;
 use super::function_probes::add_function_probes;
 use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
@@ -149,7 +150,9 @@ fn probe<'a>(
         if found.is_enum {
             // A note has a string here; at the function entry there is only its number.
             (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
-            enum_labels.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
+            enum_labels.extend(
+                found.labels.map(|labels| (declared.name.clone(), EnumLabels::Catalog(labels))),
+            );
         }
         let first = print(&found.first_word, declared.size, declared.signed, arch);
         if declared.kind.words() == 2 {

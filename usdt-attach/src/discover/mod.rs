@@ -7,6 +7,7 @@
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
 mod catalog;
+mod enum_labels;
 mod file_bytes;
 mod file_facts;
 mod function_arguments;
@@ -32,6 +33,7 @@ mod schema_file;
 #[doc(hidden)]
 pub mod select;
 
+pub(crate) use enum_labels::EnumLabels;
 pub(crate) use file_bytes::FileBytes;
 #[doc(hidden)]
 pub use file_facts::{FileFacts, file_facts};
@@ -43,7 +45,7 @@ pub use host::still_mapped;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
-pub(crate) use notes::{EnumLabels, ErrorWords, NATIVE, goroutine_register};
+pub(crate) use notes::{ErrorWords, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;

@@ -1,6 +1,7 @@
 //! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its
 //! data.
 
+use super::enum_labels::EnumLabels;
 use super::file_bytes::FileBytes;
 use super::object::Object;
 use super::select::RETURN;
@@ -51,9 +52,6 @@ pub enum SchemaSource {
     /// the same provider, probe and shape.
     Known,
 }
-
-/// The labels of an enumeration, indexed by value.
-pub(crate) type EnumLabels = &'static [&'static str];
 
 /// Where the words of an `error` are, in the syntax of `Probe::args`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +105,7 @@ pub struct Probe {
     /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
     /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
-    /// The labels of enumeration arguments, by argument name.
+    /// The labels of enumeration arguments, by argument name. They count before those of the schema.
     pub(crate) enum_labels: Vec<(String, EnumLabels)>,
     /// The interface words of arguments of the Go type `error`, whose operands in `args` are the
     /// string at the start of the error's data.

@@ -45,6 +45,7 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
         size: 8,
         signed: false,
         unit: None,
+        labels: Vec::new(),
         doc: String::new(),
     };
     with_args(args, kinds.iter().map(arg).collect())

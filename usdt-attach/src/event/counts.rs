@@ -305,9 +305,10 @@ fn decode_label(field: &Field, raw: &[u8]) -> LabelValue {
             .unwrap_or_default()
             .to_vec()
     };
-    match field.kind {
-        FieldKind::Enum { labels } => match labels.get(word(8) as usize) {
+    match &field.kind {
+        FieldKind::Enum { labels, signed } => match labels.get(word(8) as i64) {
             Some(label) => LabelValue::String(label.as_bytes().to_vec(), false),
+            None if *signed => LabelValue::Signed(word(8) as i64),
             None => LabelValue::Unsigned(word(8)),
         },
         FieldKind::Int { signed: true } => LabelValue::Signed(word(8) as i64),
@@ -323,6 +324,7 @@ fn decode_label(field: &Field, raw: &[u8]) -> LabelValue {
             LabelValue::String(name.split(|b| *b == 0).next().unwrap_or_default().to_vec(), false)
         }
         FieldKind::String { bytes: is_bytes } => {
+            let is_bytes = *is_bytes;
             let length = word(4) as u32;
             // For a C string that cannot be read, the length is a negative error number.
             if length > KEY_STRING_LEN {

@@ -389,7 +389,7 @@ impl<'a> Event<'a> {
         })
     }
 
-    fn value(&self, view: &ArgView) -> Value<'a> {
+    fn value(&self, view: &'a ArgView) -> Value<'a> {
         if let Some(interface) = view.interface {
             match self.interface(interface) {
                 None => return Value::Unreadable,
@@ -406,7 +406,7 @@ impl<'a> Event<'a> {
             return Value::Wide(wide);
         }
         let Some(raw) = slot.read(self.record) else { return Value::Unreadable };
-        if let Some(label) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
+        if let Some(label) = view.labels.as_ref().and_then(|labels| labels.get(raw as i64)) {
             return Value::String { bytes: label.as_bytes(), truncated: 0 };
         }
         match view.kind {

@@ -265,8 +265,10 @@ fn declared_arguments(
         };
         let words = arg.kind.words();
         let length = (words == 2).then(|| operand(at + 1));
-        let labels =
-            probe.enum_labels.iter().find(|(name, _)| *name == arg.name).map(|(_, labels)| *labels);
+        let known = probe.enum_labels.iter().find(|(name, _)| *name == arg.name);
+        let labels = known.map(|(_, labels)| labels.clone()).or_else(|| {
+            (!arg.labels.is_empty()).then(|| EnumLabels::Schema(arg.labels.as_slice().into()))
+        });
         let error = probe.errors.iter().find(|error| error.name == arg.name);
         let operand_of = |spec: &str| {
             parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err(String::new()))

@@ -30,7 +30,7 @@ impl HandlerBuilder<'_> {
     ) -> Result<Condition, String> {
         let kind = self.kind(subject)?;
         if let (Literal::String { bytes, prefix }, Some(labels)) = (value, self.labels(subject)?) {
-            return Ok(with_test(test, self.label_equality(subject, labels, bytes, *prefix)?));
+            return Ok(with_test(test, self.label_equality(subject, &labels, bytes, *prefix)?));
         }
         let is_string = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
         match value {
@@ -98,7 +98,7 @@ impl HandlerBuilder<'_> {
     /// Returns the labels of an enumeration argument; `None` for other subjects.
     fn labels(&self, subject: &Subject) -> Result<Option<EnumLabels>, String> {
         Ok(match self.resolve(subject)? {
-            ResolvedName::Argument(_, argument) => argument.labels,
+            ResolvedName::Argument(_, argument) => argument.labels.clone(),
             _ => None,
         })
     }
@@ -107,7 +107,7 @@ impl HandlerBuilder<'_> {
     fn label_equality(
         &mut self,
         subject: &Subject,
-        labels: EnumLabels,
+        labels: &EnumLabels,
         bytes: &[u8],
         prefix: bool,
     ) -> Result<Condition, String> {
@@ -115,10 +115,9 @@ impl HandlerBuilder<'_> {
         let matches = |label: &str| {
             if prefix { label.as_bytes().starts_with(bytes) } else { label.as_bytes() == bytes }
         };
-        let values =
-            (0i64..).zip(labels).filter(|(_, label)| matches(label)).map(|(value, _)| value);
+        let values = labels.values().into_iter().filter(|(_, label)| matches(label));
         let any = values
-            .map(|value| Condition::number(slot, Test::Eq, value.into()))
+            .map(|(value, _)| Condition::number(slot, Test::Eq, value.into()))
             .reduce(|a, b| Condition::Any(Box::new(a), Box::new(b)));
         Ok(any.unwrap_or(Condition::Constant(false)))
     }

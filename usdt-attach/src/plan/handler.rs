@@ -451,7 +451,7 @@ impl<'a> HandlerBuilder<'a> {
         let mut to = at + head;
         for ((subject, kind), slot) in by.iter().zip(kinds).zip(slots) {
             self.require(slot.and_then(|s| s.fault));
-            match (kind, slot) {
+            match (&kind, slot) {
                 (FieldKind::String { .. }, Some(pointer)) => {
                     self.key_string(subject, pointer, to)?;
                 }
@@ -459,8 +459,9 @@ impl<'a> HandlerBuilder<'a> {
                 (_, Some(from)) => writes.push(KeyWrite::Slot { to, from }),
                 (_, None) => {}
             }
-            fields.push(Field { name: subject.name.clone(), kind, at: to - at });
+            let start = to;
             to += kind.size();
+            fields.push(Field { name: subject.name.clone(), kind, at: start - at });
         }
         Ok(FrameRegion { at, size, writes })
     }
@@ -507,8 +508,9 @@ impl<'a> HandlerBuilder<'a> {
             |index: usize| self.arg_slots.get(&index).and_then(|slots| slots.value.as_ref().ok());
         Ok(match (self.resolve(subject)?, self.kind(subject)?) {
             (ResolvedName::Comm, _) => FieldKind::Comm,
-            (ResolvedName::Argument(_, Argument { labels: Some(labels), .. }), Kind::Int) => {
-                FieldKind::Enum { labels }
+            (ResolvedName::Argument(index, Argument { labels: Some(labels), .. }), Kind::Int) => {
+                let signed = value_slot(index).is_some_and(|slot| slot.signed);
+                FieldKind::Enum { labels: labels.clone(), signed }
             }
             (ResolvedName::Argument(index, _), Kind::Int) => {
                 FieldKind::Int { signed: value_slot(index).is_some_and(|slot| slot.signed) }

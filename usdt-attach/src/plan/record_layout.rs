@@ -228,7 +228,7 @@ fn arg_view(
         kind: argument.kind,
         slot,
         string,
-        labels: argument.labels,
+        labels: argument.labels.clone(),
         interface: None,
         problem: value.err(),
     }

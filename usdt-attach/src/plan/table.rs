@@ -71,7 +71,7 @@ pub(crate) struct Field {
 }
 
 /// The type of a key's field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FieldKind {
     /// An integer.
@@ -83,6 +83,8 @@ pub(crate) enum FieldKind {
     Enum {
         /// Labels by value.
         labels: EnumLabels,
+        /// True if values without a label are sign-extended.
+        signed: bool,
     },
     /// The bits of an IEEE 754 number.
     Float {
@@ -108,7 +110,7 @@ impl FieldKind {
     }
 
     /// Returns the size of the field in bytes.
-    pub(crate) fn size(self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         match self {
             FieldKind::String { .. } => 8 + KEY_STRING_LEN,
             FieldKind::Comm => 16,

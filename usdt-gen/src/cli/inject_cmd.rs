@@ -7,9 +7,11 @@ use crate::inject::InjectError;
 use crate::inject::helper::Helper;
 use crate::inject::list::{self, GoCommand, Report};
 use crate::inject::plan::{CompilerFlags, Plan};
+use crate::inject::presets::{PRESETS, Preset};
 use crate::inject::rules::RuleSet;
 use crate::toolexec;
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use cli_common::{FINDINGS, OK, say_colored, warn};
 use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,10 @@ Examples:
     export GOFLAGS=\"$(usdt-gen inject inject.toml)\"
   Show which functions it matches, and what their probes show:
     usdt-gen inject --list inject.toml
+  Inject the probes of presets, and of a rule file:
+    export GOFLAGS=\"$(usdt-gen inject --preset sql --preset redis inject.toml)\"
+  Begin a rule file of your own with a preset:
+    usdt-gen inject --preset redis --print > inject.toml
   Turn the probes off again:
     unset GOFLAGS
 
@@ -37,9 +43,15 @@ A rule file has a table for each rule:
   func = \"example.com/shop/...:*Handler\"
   exclude = [\"(*debugServer).*\"]")]
 pub(super) struct InjectArgs {
-    /// Rule file (*.toml), or functions as tracebacks print them
-    #[arg(required = true, value_name = "RULES.toml|FUNC")]
+    /// Rule files (*.toml), and functions as tracebacks print them
+    #[arg(required_unless_present = "presets", value_name = "RULES.toml|FUNC")]
     rules: Vec<String>,
+    /// Rules for a library; may be repeated
+    #[arg(long = "preset", value_name = "NAME", value_parser = preset_names())]
+    presets: Vec<String>,
+    /// Print the rules of the presets instead of flags
+    #[arg(long, requires = "presets", conflicts_with_all = ["rules", "list", "check", "json"])]
+    print: bool,
     /// List the functions and their probes instead of printing flags
     ///
     /// Compiles the packages, but not with probes.
@@ -66,7 +78,10 @@ pub(super) struct InjectArgs {
 }
 
 pub(super) fn run(args: &InjectArgs, color: bool) -> Result<i32, CommandError> {
-    let mut rules = read_rules(&args.rules, color)?;
+    if args.print {
+        return print_presets(&args.presets);
+    }
+    let mut rules = read_rules(args, color)?;
     resolve_relative_packages(&mut rules)?;
     let go = GoCommand::query(&args.go).map_err(command_error)?;
     let programs = if rules.rules.iter().any(|rule| rule.package == "main") {
@@ -106,27 +121,41 @@ fn command_error(error: InjectError) -> CommandError {
     }
 }
 
-/// Reads the rule file, or the rules for functions that are named on the command line.
-fn read_rules(arguments: &[String], color: bool) -> Result<RuleSet, CommandError> {
-    let is_file = |argument: &String| argument.ends_with(".toml");
-    match arguments {
-        [file] if is_file(file) => {
-            let path = Path::new(file);
+/// Returns the names of presets, with what they are for.
+fn preset_names() -> PossibleValuesParser {
+    PRESETS.iter().map(|preset| PossibleValue::new(preset.name).help(preset.summary())).into()
+}
+
+/// Reads the rules of files, functions and presets. Those of presets are the last ones, so that the
+/// user's own count for the same functions.
+fn read_rules(args: &InjectArgs, color: bool) -> Result<RuleSet, CommandError> {
+    let mut set = RuleSet::default();
+    for argument in &args.rules {
+        if argument.ends_with(".toml") {
+            let path = Path::new(argument);
             let text = usdt_files::read_text(path, TEXT_LIMIT)
                 .map_err(|error| CommandError::unreadable(path, error))?;
-            RuleSet::parse(&Escaped::new(path).to_string(), &text, color).map_err(|messages| {
+            let name = Escaped::new(path).to_string();
+            set.add_file(&name, &text, color).map_err(|messages| {
                 say_colored(&format!("{messages}\n"), color);
-                CommandError::bad_input(format!(
-                    "{} has mistakes; nothing was written",
-                    Escaped::new(path)
-                ))
-            })
+                CommandError::bad_input(format!("{name} has mistakes; nothing was written"))
+            })?;
+        } else {
+            set.add_function(argument).map_err(CommandError::bad_input)?;
         }
-        _ if arguments.iter().any(is_file) => Err(CommandError::bad_input(
-            "a rule file stands alone; put the functions into it as rules",
-        )),
-        functions => RuleSet::from_functions(functions).map_err(CommandError::bad_input),
     }
+    for preset in args.presets.iter().filter_map(|name| Preset::find(name)) {
+        set.add_file(&preset.file_name(), preset.text, color).map_err(CommandError::bad_input)?;
+    }
+    Ok(set)
+}
+
+/// Prints presets as one rule file.
+fn print_presets(names: &[String]) -> Result<i32, CommandError> {
+    let texts: Vec<&str> =
+        names.iter().filter_map(|name| Preset::find(name)).map(|preset| preset.text).collect();
+    print(&texts.join("\n"))?;
+    Ok(OK)
 }
 
 /// Replaces patterns such as `./store` by import paths.

@@ -98,7 +98,8 @@ fn run_failed(program: &Path, source: std::io::Error) -> InjectError {
 }
 
 /// Returns a message for each mistake that rules have in a package, with the lines of the rule file:
-/// expressions that Go rejects, and functions that a rule names and that cannot have probes.
+/// expressions that Go rejects, and functions that a rule names and that cannot have probes. Optional
+/// rules have none: what does not fit them is left out.
 pub(super) fn mistakes(
     plan: &Plan,
     rules: &[(usize, &Rule)],
@@ -112,7 +113,7 @@ pub(super) fn mistakes(
         .iter()
         .map(|p| plan.rules.render_at(p.rule, &p.field, (p.offset, p.length), &p.message, color))
         .collect();
-    for (id, rule) in rules {
+    for (id, rule) in rules.iter().filter(|(_, rule)| !rule.matcher.optional) {
         let mut add = |message: String| {
             messages.push(plan.rules.render_at(*id, "func", whole, &message, color));
         };

@@ -8,13 +8,14 @@ use super::rules::Matcher;
 use super::toolchain::{Toolchain, isolated, output};
 use super::{InjectError, cache_file};
 use serde::{Deserialize, Serialize};
+use stapsdt::schema::Label;
 use std::hash::Hasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The files of the program.
-const SOURCE: [(&str, &str); 11] = [
+const SOURCE: [(&str, &str); 12] = [
     ("go.mod", include_str!("helper/go.mod")),
     ("main.go", include_str!("helper/main.go")),
     ("load.go", include_str!("helper/load.go")),
@@ -22,6 +23,7 @@ const SOURCE: [(&str, &str); 11] = [
     ("eligible.go", include_str!("helper/eligible.go")),
     ("runtime.go", include_str!("helper/runtime.go")),
     ("show.go", include_str!("helper/show.go")),
+    ("labels.go", include_str!("helper/labels.go")),
     ("expr.go", include_str!("helper/expr.go")),
     ("inject.go", include_str!("helper/inject.go")),
     ("rewrite.go", include_str!("helper/rewrite.go")),
@@ -111,6 +113,9 @@ pub(crate) struct Value {
     pub(crate) go_type: String,
     /// Go expression; empty for values that no expression gives.
     pub(crate) expr: String,
+    /// Names of the type's constants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) labels: Vec<Label>,
 }
 
 /// A parameter or result that is not shown.

@@ -63,7 +63,9 @@ mod tests {
     #[test]
     fn names_the_packages_without_probes() {
         let folder = tempfile::tempdir().unwrap();
-        let rules = RuleSet::from_functions(&["a.F".into(), "b.F".into()]).unwrap();
+        let mut rules = RuleSet::default();
+        rules.add_function("a.F").unwrap();
+        rules.add_function("b.F").unwrap();
         let plan = Plan::new(rules, Vec::new(), "tool");
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         for name in ["a.a", "b.a", "c.a"] {

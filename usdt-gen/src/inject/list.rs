@@ -181,7 +181,10 @@ pub(crate) fn report(
         let known = names.get(id).map(Vec::as_slice).unwrap_or_default();
         let reason = if known.is_empty() {
             format!("no package of the build matches `{}`", rule.package)
-        } else if plan.is_named(rule) && function_spec::is_exact(&rule.matcher.name) {
+        } else if plan.is_named(rule)
+            && function_spec::is_exact(&rule.matcher.name)
+            && !rule.matcher.optional
+        {
             // The package's own mistake says so already.
             continue;
         } else {

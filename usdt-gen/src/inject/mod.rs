@@ -1,7 +1,7 @@
 //! Injects entry and return probes into functions during `go build`, without a change of source.
 //!
-//! 1. `rules` reads the user's rules; `function_spec` and `pattern` know how functions and packages
-//!    are named.
+//! 1. `rules` reads the user's rules and those of `presets`; `function_spec` and `pattern` know how
+//!    functions and packages are named.
 //! 2. `plan` turns rules into flags for the go command, which runs `usdt-gen toolexec` instead of
 //!    the compiler.
 //! 3. `compile` wraps one compilation: `helper` has a Go program rewrite the package's functions,
@@ -22,6 +22,7 @@ pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod pattern;
 pub(crate) mod plan;
+pub(crate) mod presets;
 pub(crate) mod probes;
 pub(crate) mod rules;
 pub(crate) mod toolchain;

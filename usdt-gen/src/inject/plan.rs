@@ -16,7 +16,7 @@ use std::path::Path;
 use usdt_files::{Origin, TEXT_LIMIT, write_if_changed};
 
 /// Version of the plan's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The compiler flag that marks a package. No compiler has it.
 pub(crate) const FLAG: &str = "-usdt=";
 /// Import path that the go command gives to a program of single files.
@@ -26,7 +26,7 @@ const SINGLE_FILES: &str = "command-line-arguments";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     version: u32,
-    /// The rules and the file that they come from.
+    /// The rules and the files that they come from.
     pub(crate) rules: RuleSet,
     /// Import paths of the programs that rules for `main` apply to.
     programs: Vec<String>,
@@ -202,9 +202,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn rules<F: AsRef<str>>(functions: &[F]) -> RuleSet {
+        let mut set = RuleSet::default();
+        for function in functions {
+            set.add_function(function.as_ref()).unwrap();
+        }
+        set
+    }
+
     fn plan(functions: &[&str]) -> Plan {
-        let functions: Vec<String> = functions.iter().map(|f| (*f).to_owned()).collect();
-        Plan::new(RuleSet::from_functions(&functions).unwrap(), vec!["x/cmd".into()], "tool")
+        Plan::new(rules(functions), vec!["x/cmd".into()], "tool")
     }
 
     #[test]
@@ -252,7 +259,7 @@ mod tests {
         fn changing_a_rule_changes_the_key_of_its_packages(
             functions in functions(), at in any::<prop::sample::Index>(), path in "[ab](/[ab])?"
         ) {
-            let set = RuleSet::from_functions(&functions).unwrap();
+            let set = rules(&functions);
             let before = Plan::new(set.clone(), Vec::new(), "tool");
             let mut changed = set;
             let at = at.index(changed.rules.len());
@@ -266,7 +273,7 @@ mod tests {
 
         #[test]
         fn plans_survive_their_json(functions in functions()) {
-            let set = RuleSet::from_functions(&functions).unwrap();
+            let set = rules(&functions);
             let plan = Plan::new(set, vec!["x".into()], "tool");
             let read: Plan = serde_json::from_slice(&plan.to_json()).unwrap();
             prop_assert_eq!(read, plan);

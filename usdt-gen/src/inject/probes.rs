@@ -37,6 +37,7 @@ fn parameter(value: &Value) -> Param {
         name: Some(value.name.clone()),
         spelling: value.go_type.clone(),
         ty: kind(&value.kind),
+        labels: value.labels.clone(),
         doc: if shown { value.expr.clone() } else { String::new() },
     }
 }

@@ -11,15 +11,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
-/// The rules of one file, and the file itself for messages.
+/// The rules of a build, and the files that they come from for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RuleSet {
-    /// Name of the file in messages.
-    pub(crate) file: String,
-    /// Content of the file.
-    pub(crate) text: String,
-    /// Rules in the order of the file.
+    files: Vec<RuleSource>,
+    /// Rules in the order of the files and of the command line.
     pub(crate) rules: Vec<Rule>,
+}
+
+/// A file with rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RuleSource {
+    /// Name of the file in messages.
+    name: String,
+    /// Content of the file.
+    text: String,
 }
 
 /// A rule.
@@ -31,7 +37,10 @@ pub(crate) struct Rule {
     pub(crate) package: String,
     /// What the helper needs to know.
     pub(crate) matcher: Matcher,
-    /// Position of each value in the file, by field: `func`, `args.cmd`.
+    /// Index of the rule's file in the set; meaningless for functions of the command line.
+    file: usize,
+    /// Position of each value in the file, by field: `func`, `args.cmd`. Empty for functions of the
+    /// command line.
     spans: BTreeMap<String, Range<usize>>,
 }
 
@@ -49,6 +58,8 @@ pub(crate) struct Matcher {
     pub(crate) provider: String,
     /// `defer`, `copy` or empty.
     pub(crate) form: String,
+    /// True if the rule may be for another version of the package: what does not fit is left out.
+    pub(crate) optional: bool,
     /// Arguments of the entry probe; `None` for the function's parameters.
     pub(crate) args: Option<Vec<Argument>>,
     /// Arguments of the return probe; `None` for the function's results.
@@ -80,6 +91,8 @@ struct RuleTable {
     name: Option<Spanned<String>>,
     provider: Option<Spanned<String>>,
     form: Option<Spanned<String>>,
+    #[serde(default)]
+    optional: bool,
     args: Option<BTreeMap<String, Spanned<String>>>,
     returns: Option<BTreeMap<String, Spanned<String>>>,
 }
@@ -91,45 +104,49 @@ struct Mistake {
 }
 
 impl RuleSet {
-    /// Parses a rule file. The error is a message with the source lines of each mistake.
-    pub(crate) fn parse(file: &str, text: &str, color: bool) -> Result<RuleSet, String> {
-        let mut set = RuleSet { file: file.to_owned(), text: text.to_owned(), rules: Vec::new() };
+    /// Adds the rules of a file. The error is a message with the source lines of each mistake.
+    pub(crate) fn add_file(&mut self, name: &str, text: &str, color: bool) -> Result<(), String> {
+        let file = RuleSource { name: name.to_owned(), text: text.to_owned() };
         let parsed: RuleFile = match toml::from_str(text) {
             Ok(parsed) => parsed,
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                return Err(set.render(span, error.message(), color));
+                return Err(file.render(span, error.message(), color));
             }
         };
         let mut messages = Vec::new();
+        let mut rules = Vec::new();
         for table in parsed.probes {
-            match Rule::new(table, text) {
-                Ok(rule) => set.rules.push(rule),
+            match Rule::new(table, text, self.files.len()) {
+                Ok(rule) => rules.push(rule),
                 Err(mistakes) => messages
-                    .extend(mistakes.into_iter().map(|m| set.render(m.span, &m.message, color))),
+                    .extend(mistakes.into_iter().map(|m| file.render(m.span, &m.message, color))),
             }
         }
-        if set.rules.is_empty() && messages.is_empty() {
+        if rules.is_empty() && messages.is_empty() {
             let message = "no rule in this file; add one: [[probe]] and func = \"main.run\"";
-            messages.push(set.render(0..0, message, color));
+            messages.push(file.render(0..0, message, color));
         }
-        if messages.is_empty() { Ok(set) } else { Err(messages.join("\n")) }
+        if !messages.is_empty() {
+            return Err(messages.join("\n"));
+        }
+        self.rules.extend(rules);
+        self.files.push(file);
+        Ok(())
     }
 
-    /// Returns the rules for functions that are named on the command line.
-    pub(crate) fn from_functions(functions: &[String]) -> Result<RuleSet, String> {
-        let mut set = RuleSet::default();
-        for func in functions {
-            let spec = FunctionSpec::parse(func)
-                .map_err(|message| format!("`{}`: {message}", func.escape_default()))?;
-            set.rules.push(Rule {
-                func: func.clone(),
-                package: spec.package,
-                matcher: Matcher { name: spec.name, ..Matcher::default() },
-                spans: BTreeMap::new(),
-            });
-        }
-        Ok(set)
+    /// Adds the rule for a function that is named on the command line.
+    pub(crate) fn add_function(&mut self, func: &str) -> Result<(), String> {
+        let spec = FunctionSpec::parse(func)
+            .map_err(|message| format!("`{}`: {message}", func.escape_default()))?;
+        self.rules.push(Rule {
+            func: func.to_owned(),
+            package: spec.package,
+            matcher: Matcher { name: spec.name, ..Matcher::default() },
+            file: 0,
+            spans: BTreeMap::new(),
+        });
+        Ok(())
     }
 
     /// Renders a message about a field of a rule. `offset` and `length` are bytes in the field's
@@ -144,14 +161,16 @@ impl RuleSet {
     ) -> String {
         let Some(rule) = self.rules.get(rule) else { return message.to_owned() };
         let spans = &rule.spans;
-        match spans.get(field).or_else(|| spans.get("func")) {
-            Some(span) => {
-                self.render(self.part(span, rule.value(field), offset, length), message, color)
+        match (spans.get(field).or_else(|| spans.get("func")), self.files.get(rule.file)) {
+            (Some(span), Some(file)) => {
+                file.render(file.part(span, rule.value(field), offset, length), message, color)
             }
-            None => format!("`{}`: {message}", rule.func),
+            _ => format!("`{}`: {message}", rule.func),
         }
     }
+}
 
+impl RuleSource {
     /// Returns the position of a part of a string value in the file. It is that of the whole value
     /// if the file spells it with escapes.
     fn part(&self, span: &Range<usize>, value: &str, offset: usize, length: usize) -> Range<usize> {
@@ -167,13 +186,13 @@ impl RuleSet {
 
     fn render(&self, span: Range<usize>, message: &str, color: bool) -> String {
         let mut sources = Sources::default();
-        sources.add(&self.file, &self.text);
+        sources.add(&self.name, &self.text);
         Diagnostic::error(span, message, "").render(&sources, color)
     }
 }
 
 impl Rule {
-    fn new(table: RuleTable, text: &str) -> Result<Rule, Vec<Mistake>> {
+    fn new(table: RuleTable, text: &str, file: usize) -> Result<Rule, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut spans = BTreeMap::new();
         let mut fail =
@@ -236,8 +255,10 @@ impl Rule {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let matcher = Matcher { name: spec.name, exclude, probe, provider, form, args, returns };
-        Ok(Rule { func, package: spec.package, matcher, spans })
+        let optional = table.optional;
+        let matcher =
+            Matcher { name: spec.name, exclude, probe, provider, form, optional, args, returns };
+        Ok(Rule { func, package: spec.package, matcher, file, spans })
     }
 
     /// Returns the value of a field.
@@ -267,7 +288,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<RuleSet, String> {
-        RuleSet::parse("inject.toml", text, false)
+        let mut set = RuleSet::default();
+        set.add_file("inject.toml", text, false)?;
+        Ok(set)
     }
 
     #[test]
@@ -318,6 +341,19 @@ mod tests {
         // The whole value, because its spelling has escapes.
         let shown = set.render_at(0, "args.y", (0, 1), "undefined: a", false);
         assert!(shown.contains("inject.toml:3:28"), "{shown}");
+    }
+
+    #[test]
+    fn mistakes_of_several_files_point_into_their_own() {
+        let mut set = RuleSet::default();
+        set.add_function("b.G").unwrap();
+        set.add_file("one.toml", "[[probe]]\nfunc = 'a.F'\n", false).unwrap();
+        set.add_file("two.toml", "\n\n[[probe]]\nfunc = 'a.G'\noptional = true\n", false).unwrap();
+        let shown = |rule| set.render_at(rule, "func", (0, 0), "wrong", false);
+        assert_eq!(shown(0), "`b.G`: wrong");
+        assert!(shown(1).contains("one.toml:2:8"), "{}", shown(1));
+        assert!(shown(2).contains("two.toml:4:8"), "{}", shown(2));
+        assert!(set.rules[2].matcher.optional && !set.rules[1].matcher.optional);
     }
 
     proptest! {

@@ -73,6 +73,8 @@ pub(crate) struct Param {
     pub(crate) ty: Type,
     /// Documentation from a comment next to the parameter or from an `@param` line.
     pub(crate) doc: String,
+    /// Names of values, of a Go type with constants. Definitions have none.
+    pub(crate) labels: Vec<schema::Label>,
 }
 
 /// The type of an argument. It determines how Go declares and passes the argument.
@@ -265,6 +267,7 @@ impl Provider {
             signed: p.ty.signed(),
             unit: p.ty.unit().map(str::to_owned),
             doc: p.doc.clone(),
+            labels: p.labels.clone(),
         });
         schema::Probe {
             name: probe.name.clone(),

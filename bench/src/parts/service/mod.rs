@@ -1,5 +1,6 @@
 //! The overhead of probes in services: their capacity, and latencies at 80 % of it.
 
+pub(crate) mod injected;
 pub(crate) mod program;
 
 use crate::harness::{
@@ -69,8 +70,20 @@ pub(crate) fn caddy() -> Result<Vec<Table>, String> {
     Ok(vec![large(&Programs::large()?)?])
 }
 
+/// The arguments of the small service.
+fn listen() -> [&'static str; 2] {
+    ["-listen", ADDRESS]
+}
+
+/// Returns the setup of the service that Orchestrion has instrumented.
+fn orchestrion(program: &Path) -> Setup<'_> {
+    let agent = format!("http://{COLLECTOR}");
+    Setup::new("compile-time instrumentation (Orchestrion, net/http)", program, &listen())
+        .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")])
+}
+
 fn small(programs: &Programs) -> Result<Table, String> {
-    let listen = ["-listen", ADDRESS];
+    let listen = listen();
     let plain = programs.named("plain")?;
     let with = |name, program: &'static str| -> Result<Setup<'_>, String> {
         let program = programs.named(program)?;
@@ -95,15 +108,7 @@ fn small(programs: &Programs) -> Result<Table, String> {
     ];
     // The instrumented service is missing if it could not be built.
     if let Ok(instrumented) = programs.named("instrumented") {
-        let agent = format!("http://{COLLECTOR}");
-        setups.push(
-            Setup::new(
-                "compile-time instrumentation (Orchestrion, net/http)",
-                instrumented,
-                &listen,
-            )
-            .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")]),
-        );
+        setups.push(orchestrion(instrumented));
     }
     table(
         "A small service",

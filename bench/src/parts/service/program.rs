@@ -79,19 +79,30 @@ fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     Ok(out)
 }
 
+/// Returns the folder with Orchestrion and the service that it builds.
+pub(super) fn orchestrion_folder() -> PathBuf {
+    harness::folder().join("orchestrion")
+}
+
+/// Copies the module of the small service to a folder.
+pub(super) fn copy_module(folder: &Path) -> Result<(), String> {
+    let modules = root().join("bench/go");
+    std::fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    for name in ["go.mod", "go.sum", "service", "probes"] {
+        output(Command::new("cp").arg("-r").arg(modules.join(name)).arg(folder))?;
+    }
+    Ok(())
+}
+
 /// Builds the unmodified service with Orchestrion's net/http integration, which its toolexec
 /// injects.
 fn instrumented() -> Result<PathBuf, String> {
-    let folder = harness::folder().join("orchestrion");
+    let folder = orchestrion_folder();
     let out = harness::folder().join("service-instrumented");
     if out.exists() {
         return Ok(out);
     }
-    let modules = root().join("bench/go");
-    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    for name in ["go.mod", "go.sum", "service", "probes"] {
-        output(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;
-    }
+    copy_module(&folder)?;
     let imports = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
     write(&folder.join("orchestrion.tool.go"), imports)?;
     go(&folder, &["get", ORCHESTRION, INTEGRATION])?;

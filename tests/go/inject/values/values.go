@@ -97,3 +97,24 @@ func Tiny(n int) int { return n + 1 }
 
 // Excluded matches a pattern, and is excluded.
 func Excluded(n int) { use(n) }
+
+// State is an integer with constants.
+type State int8
+
+// States; closed is not exported.
+const (
+	StateIdle State = iota
+	StateActive
+	closed
+	stateFirst  State = StateIdle
+	StateBroken State = -1
+)
+
+// Enums takes integers with constants.
+func Enums(state State, month time.Month, level Level) (next State) {
+	use(int(month) + int(level))
+	if state == closed || state == stateFirst {
+		return StateActive
+	}
+	return state + 1
+}

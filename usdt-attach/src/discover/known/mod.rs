@@ -52,6 +52,7 @@ impl KnownProbe {
             size: ty.size,
             signed: ty.signed,
             unit: None,
+            labels: Vec::new(),
             doc: String::new(),
         });
         schema::Probe {

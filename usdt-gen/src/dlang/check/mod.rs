@@ -272,6 +272,7 @@ impl Checker<'_> {
             spelling: self.resolver.spelling(&resolve::decay(&ast.ty)),
             ty,
             doc: ast.doc.clone(),
+            labels: Vec::new(),
         })
     }
 }

@@ -187,7 +187,7 @@ fn probe(seed: ProbeSeed, types: &[(String, Type)]) -> Probe {
     for (n, (which, name, doc)) in choices.into_iter().enumerate() {
         let (spelling, ty) = which.get(types).clone();
         let name = name.map(|name| format!("{name}{n}"));
-        params.push(Param { name, spelling, ty, doc });
+        params.push(Param { name, spelling, ty, doc, labels: Vec::new() });
         if params.iter().map(|p| p.ty.words()).sum::<usize>() > MAX_WORDS {
             params.pop();
         }
@@ -224,6 +224,7 @@ fn model() -> impl Strategy<Value = Model> {
             spelling: pointer_to(s),
             ty: Type::Struct { index },
             doc: String::new(),
+            labels: Vec::new(),
         });
         let first = Probe {
             name: "all".into(),

@@ -90,7 +90,7 @@ func (s *scope) compile(e *expression) (value, *problem) {
 		return value{}, p
 	}
 	text := s.text(e, e.ast)
-	v := value{Name: e.Name, Kind: how.kind, Type: how.typeOf(typ.Type), Expr: how.describe(e.Expr)}
+	v := value{Name: e.Name, Kind: how.kind, Type: how.typeOf(typ.Type), Expr: how.describe(e.Expr), Labels: how.labels}
 	guards, safe := s.guards(e)
 	variable := prefix + "V_" + e.Name
 	converted := fmt.Sprintf(how.convert, "("+text+")")

@@ -21,6 +21,8 @@ type candidate struct {
 	exprs []*expression
 	// aliases are variables that stand for results without a name in expressions, by result index.
 	aliases map[int]*ast.Ident
+	// hidden are expressions of an optional rule that do not fit the function.
+	hidden []hidden
 }
 
 // inject rewrites the functions that rules choose.
@@ -200,6 +202,12 @@ func reportTypeErrors(pkg *sourcePackage, candidates []candidate, res *response)
 					continue
 				}
 				e.failed = true
+				if c.rule.Optional {
+					if !c.hides(e.Name) {
+						c.hidden = append(c.hidden, hidden{e.Name, err.Msg})
+					}
+					continue
+				}
 				p := e.located(err.Pos, err.Pos, err.Msg)
 				p.Rule = c.rule.ID
 				if key := fmt.Sprint(p.Rule, p.Field); !seen[key] {
@@ -212,6 +220,16 @@ func reportTypeErrors(pkg *sourcePackage, candidates []candidate, res *response)
 			}
 		}
 	}
+}
+
+// hides reports whether an expression is hidden already.
+func (c *candidate) hides(name string) bool {
+	for _, h := range c.hidden {
+		if h.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // uniqueName returns a name that no other function of the package has, and reserves it.

@@ -41,6 +41,9 @@ type rule struct {
 	Provider string `json:"provider"`
 	// Form is "defer", "copy" or empty, which chooses one of them.
 	Form string `json:"form"`
+	// Optional is true if the rule may be for another version of the package. Arguments that do not
+	// fit are hidden.
+	Optional bool `json:"optional"`
 	// Args and Returns are shown instead of the parameters and results, unless they are null.
 	Args    *[]argument `json:"args"`
 	Returns *[]argument `json:"returns"`
@@ -106,6 +109,8 @@ type value struct {
 	Type string `json:"type"`
 	// Expr is what the user wrote, or the name of the parameter or result.
 	Expr string `json:"expr"`
+	// Labels name values of an integer type with constants.
+	Labels []label `json:"labels,omitempty"`
 	// code is the Go expression that is passed to the probe.
 	code string
 	// setup are statements that come before the probe fires. It may be empty.

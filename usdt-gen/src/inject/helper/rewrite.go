@@ -95,6 +95,7 @@ func (w *rewriter) function(c *candidate, res *response) *rewrittenFunction {
 	if c.facts.isInlined(c.decl) {
 		f.Notes = append(f.Notes, "the compiler no longer inlines it")
 	}
+	f.Hidden = append(f.Hidden, c.hidden...)
 	s := w.scope(c)
 	if c.rule.Args == nil {
 		w.showParameters(c, f)
@@ -108,6 +109,10 @@ func (w *rewriter) function(c *candidate, res *response) *rewrittenFunction {
 			continue
 		}
 		v, p := s.compile(e)
+		if p != nil && c.rule.Optional {
+			f.Hidden = append(f.Hidden, hidden{e.Name, p.Message})
+			continue
+		}
 		if p != nil {
 			p.Rule = c.rule.ID
 			res.Problems = append(res.Problems, *p)
@@ -226,7 +231,7 @@ func (w *rewriter) showVariable(f *rewrittenFunction, list *[]value, label, vari
 		f.Hidden = append(f.Hidden, hidden{label, reason})
 		return
 	}
-	f.add(list, value{Name: label + how.suffix, Kind: how.kind, Type: how.typeOf(t), Expr: how.describe(label), code: fmt.Sprintf(how.convert, variable)}, room)
+	f.add(list, value{Name: label + how.suffix, Kind: how.kind, Type: how.typeOf(t), Expr: how.describe(label), Labels: how.labels, code: fmt.Sprintf(how.convert, variable)}, room)
 }
 
 // resultVariable returns the variable of a result in the rewritten function.

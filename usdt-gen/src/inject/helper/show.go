@@ -19,6 +19,8 @@ type shown struct {
 	alias string
 	// suffix is appended to the names of parameters and results that are not shown as they are.
 	suffix string
+	// labels name values of an integer type with constants.
+	labels []label
 	// reason says why the value cannot be shown. The other fields are empty then.
 	reason string
 }
@@ -52,7 +54,9 @@ func show(t types.Type) shown {
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
 		if kind, ok := basicKinds[u.Kind()]; ok {
-			return converted(kind[0], kind[1])
+			how := converted(kind[0], kind[1])
+			how.labels = constantLabels(t)
+			return how
 		}
 		return shown{reason: fmt.Sprintf("values of type %s cannot be passed", u)}
 	case *types.Slice:
