@@ -8,6 +8,7 @@ pub(crate) mod off;
 pub(crate) mod on;
 mod overlay;
 mod packages;
+mod rings;
 mod service;
 
 use crate::results::Table;
@@ -27,7 +28,7 @@ const fn part(name: &'static str, run: fn() -> Result<Vec<Table>, String>) -> Pa
 }
 
 /// All parts.
-pub(crate) const PARTS: [Part; 9] = [
+pub(crate) const PARTS: [Part; 10] = [
     part("off", off::run),
     part("on", on::run),
     part("attacher", attacher::run),
@@ -37,4 +38,5 @@ pub(crate) const PARTS: [Part; 9] = [
     part("caddy", service::caddy),
     Part { needs_quiet: false, ..part("packages", packages::run) },
     part("agent", agent::run),
+    Part { needs_quiet: false, ..part("rings", rings::run) },
 ];

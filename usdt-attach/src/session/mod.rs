@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
-use crate::kernel::{Counts, clock, parallel};
+use crate::kernel::{Closing, Counts, clock};
+use crate::own_probes;
 use crate::plan::{Plan, PlannedProbe, record_layout};
 use crate::target::follow::ExecutableChanges;
 use serde::Serialize;
@@ -69,6 +70,10 @@ pub struct Session {
     attached_at: Instant,
     /// How long the session was attached; `None` until it detaches.
     attached_for: Option<Duration>,
+    /// Links that are being closed; `None` before that.
+    closing: Option<Arc<Closing>>,
+    /// True once no more hits are counted.
+    is_detached: bool,
     /// Events lent to the caller.
     delivered: u64,
     /// Records beyond the limit, which are discarded and count as dropped.
@@ -147,7 +152,10 @@ impl Session {
     /// lacks a feature or a privilege.
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let mut plan = plan.into();
+        let started = Instant::now();
+        own_probes::silence_if_traced(plan.probes());
         let attachment = backend.attach(&plan)?;
+        own_probes::attach(&plan, started);
         // The links keep the files. A plan that the caller holds, too, can be attached again.
         if let Some(plan) = Arc::get_mut(&mut plan) {
             plan.close_objects();
@@ -161,6 +169,8 @@ impl Session {
             retained_rows: Vec::new(),
             attached_at: Instant::now(),
             attached_for: None,
+            closing: None,
+            is_detached: false,
             plan,
             delivered: 0,
             surplus: 0,
@@ -370,13 +380,65 @@ impl Session {
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
     /// still be read.
     pub fn detach(&mut self) {
-        self.attached_for.get_or_insert_with(|| self.attached_at.elapsed());
+        if std::mem::replace(&mut self.is_detached, true) {
+            return;
+        }
+        let started = Instant::now();
+        let attached_for = *self.attached_for.get_or_insert_with(|| self.attached_at.elapsed());
+        if let Some(closing) = self.closing.take() {
+            closing.wait();
+        }
         self.attachment.detach();
+        own_probes::detach(self.delivered, attached_for, started.elapsed());
     }
 
     /// Detaches several sessions at once, which takes little longer than detaching one.
     pub fn detach_all<'s>(sessions: impl IntoIterator<Item = &'s mut Session>) {
-        parallel::for_each(sessions.into_iter().collect(), Session::detach);
+        let mut sessions: Vec<&mut Session> = sessions.into_iter().collect();
+        if sessions.len() > 1 {
+            Session::start_detaching(sessions.iter_mut().map(|session| &mut **session));
+        }
+        sessions.into_iter().for_each(Session::detach);
+    }
+
+    /// Begins to detach several sessions in the background, which takes 25 to 50 ms. Their events can
+    /// be drained meanwhile. Call [`Session::detach`] to wait until no more hits are counted.
+    pub fn start_detaching<'s>(sessions: impl IntoIterator<Item = &'s mut Session>) {
+        Session::close_links(sessions, |_| true);
+    }
+
+    /// Begins to close the links to the objects for which `is_closed` returns true.
+    fn close_links<'s>(
+        sessions: impl IntoIterator<Item = &'s mut Session>,
+        is_closed: impl Fn(ObjectId) -> bool,
+    ) {
+        let (mut links, mut closed) = (Vec::new(), Vec::new());
+        for session in sessions {
+            if session.attached_for.is_some() {
+                continue;
+            }
+            let is_closed: Vec<bool> =
+                session.plan.objects.iter().map(|object| is_closed(object.id)).collect();
+            let is_over = is_closed.iter().all(|is_closed| *is_closed);
+            if is_over {
+                session.attached_for = Some(session.attached_at.elapsed());
+            } else if !is_closed.contains(&true) {
+                continue;
+            }
+            let is_taken = |index: usize| is_closed.get(index).is_none_or(|is_closed| *is_closed);
+            links.extend(session.attachment.take_links(&is_taken));
+            closed.push(session);
+        }
+        if !closed.is_empty() {
+            let closing = Arc::new(Closing::start(links));
+            closed.into_iter().for_each(|session| session.closing = Some(Arc::clone(&closing)));
+        }
+    }
+
+    /// Returns true once no more hits are counted, after [`Session::start_detaching`] or
+    /// [`Session::detach`].
+    pub fn has_detached(&self) -> bool {
+        !self.is_attached() && self.closing.as_ref().is_none_or(|closing| closing.is_done())
     }
 
     /// How long the session has been attached, or was until it detached.
@@ -385,24 +447,20 @@ impl Session {
         self.attached_for.unwrap_or_else(|| self.attached_at.elapsed())
     }
 
-    /// True until the session detaches.
+    /// True until the session begins to detach.
     #[doc(hidden)]
     pub fn is_attached(&self) -> bool {
         self.attached_for.is_none()
     }
 
-    /// Detaches from the files that are not `live`.
-    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) {
-        let mut has_live = false;
-        for (index, object) in self.plan.objects.iter().enumerate() {
-            match live.contains(&object.id) {
-                true => has_live = true,
-                false => self.attachment.detach_object(index),
-            }
-        }
-        if !has_live {
-            self.detach();
-        }
+    /// Begins to detach from the files that are not `live`. A session of which no file is live
+    /// detaches.
+    #[doc(hidden)]
+    pub fn start_detaching_stale<'s>(
+        sessions: impl IntoIterator<Item = &'s mut Session>,
+        live: &HashSet<ObjectId>,
+    ) {
+        Session::close_links(sessions, |id| !live.contains(&id));
     }
 
     /// The hit counts of each probe so far, in the order of the plan's probes.
