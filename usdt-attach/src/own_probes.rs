@@ -38,8 +38,8 @@ pub(crate) fn attach(plan: &Plan, began: Instant) {
     }
 }
 
-/// A session that was attached for `attached` has detached, for which its caller waited for
-/// `duration`. It has delivered `delivered` events.
+/// A session that was attached for `attached` has detached. That began `duration` ago, and
+/// `delivered` events were read before its end.
 pub(crate) fn detach(delivered: u64, attached: Duration, duration: Duration) {
     if !is_silent() {
         probe_lazy!(usdt_attach, detach, delivered, attached.as_nanos(), duration.as_nanos());

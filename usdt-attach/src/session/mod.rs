@@ -383,13 +383,13 @@ impl Session {
         if std::mem::replace(&mut self.is_detached, true) {
             return;
         }
-        let started = Instant::now();
         let attached_for = *self.attached_for.get_or_insert_with(|| self.attached_at.elapsed());
         if let Some(closing) = self.closing.take() {
             closing.wait();
         }
         self.attachment.detach();
-        own_probes::detach(self.delivered, attached_for, started.elapsed());
+        let detaching = self.attached_at.elapsed().saturating_sub(attached_for);
+        own_probes::detach(self.delivered, attached_for, detaching);
     }
 
     /// Detaches several sessions at once, which takes little longer than detaching one.
