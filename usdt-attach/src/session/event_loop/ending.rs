@@ -35,9 +35,11 @@ impl EventLoop {
         }
     }
 
-    /// Goes on to draining once every session has detached.
+    /// Goes on to draining once every session has detached. Waits for that if there are no events to
+    /// read meanwhile.
     pub(super) fn finish_detaching(&mut self) {
-        if self.state == State::Detaching && self.sessions.iter().all(Session::has_detached) {
+        let is_done = |session: &Session| session.fd().is_none() || session.has_detached();
+        if self.state == State::Detaching && self.sessions.iter().all(is_done) {
             self.detach();
         }
     }
