@@ -44,6 +44,7 @@ mod nested_calls;
 mod operands;
 mod other_architectures;
 mod overlay_mounts;
+mod own_probes;
 mod packages;
 mod packages_for_libraries;
 mod pid_namespaces;

@@ -100,3 +100,59 @@ fn idle_writers_lose_and_reorder_nothing() {
         assert!(longest < Duration::from_millis(250), "held back for {longest:?}");
     }
 }
+
+/// A writer of `SCHED_IDLE` that a busy loop starves on its CPU must not delay the events of another
+/// CPU by more than the reader waits for a record that is being written.
+#[test]
+fn a_starved_writer_does_not_delay_other_cpus() {
+    /// The bound of per-CPU rings, and the precision with which the clocks are compared.
+    const BOUND: Duration = Duration::from_micros(10_200);
+    /// With as many events in a batch, it may have ended before the buffer was empty.
+    const FULL_BATCH: u64 = 8_000;
+    if !have(&[Need::Bpf, Need::Program("chrt"), Need::Program("taskset")]) {
+        return;
+    }
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        eprintln!("skipped: this machine has one CPU");
+        return;
+    }
+    if !usdt_attach::kernel::detect::detect_features().preemption {
+        eprintln!("skipped: programs of this kernel can be preempted while they write");
+        return;
+    }
+    let (busy, steady): (Copy, Copy) =
+        (copy(&Fixture::get("hits", Mode::Sealed)), copy(&Fixture::get("ticks", Mode::Sealed)));
+    let idle = start_idle_writer(&busy.path);
+    let mut pinned = command("taskset");
+    pinned.args(["-c", "0"]).arg(&steady.path);
+    let ticks = Process::start(pinned.env("GOMAXPROCS", "1"));
+    ticks.wait_for_exec(&steady.path);
+    let target = Target::pids([idle.pid(), ticks.pid()]).unwrap();
+    let mut tracer = Tracer::builder().target(target).probes(["e2e:hit"]).attach().unwrap();
+    let mut load = command("taskset");
+    let load = Process::start(load.args(["-c", BUSY_CPU, "sh", "-c", "while :; do :; done"]));
+    let (start, mut counts, mut longest) = (Instant::now(), [0u64; 2], Duration::ZERO);
+    let mut last_poll = Duration::ZERO;
+    while start.elapsed() < Duration::from_secs(5) {
+        let poll = now();
+        let mut batch = tracer.poll(Duration::from_millis(1)).unwrap().unwrap();
+        let mut size = 0;
+        while let Some(event) = batch.next().unwrap() {
+            size += 1;
+            counts[usize::from(event.pid == ticks.pid())] += 1;
+            if event.pid == ticks.pid() {
+                // The last batch should have had what was there when it began.
+                let time = Duration::from_nanos(event.time_ns);
+                longest = longest.max(last_poll.saturating_sub(time));
+            }
+        }
+        last_poll = if size < FULL_BATCH { poll } else { Duration::ZERO };
+    }
+    drop(load);
+    eprintln!(
+        "{} events of a starved writer, {} of another CPU, held back for at most {longest:?}",
+        counts[0], counts[1]
+    );
+    assert!(counts[0] > 0 && counts[1] > 1000, "{counts:?}");
+    assert!(longest < BOUND, "held back for {longest:?}");
+}

@@ -97,6 +97,8 @@ pub mod filter;
 pub mod fuzzing;
 #[doc(hidden)]
 pub mod kernel;
+#[doc(hidden)]
+pub mod own_probes;
 mod parallel;
 #[doc(hidden)]
 pub mod plan;

@@ -34,7 +34,11 @@ const TASKS: &[Task] = &[
     ("test", "run every check and test", test::run),
     ("words", "check spelling, glossary and Markdown against docs/writing.md", words::run),
     ("e2e", "run only the end-to-end suite; [TEST...]", test::e2e),
-    ("kernels", "run the tracing tests on other kernels; [KERNEL...] [TEST...]", kernels::run),
+    (
+        "kernels",
+        "run the tracing tests on other kernels; [KERNEL...] [TEST...] [--cpus=N]",
+        kernels::run,
+    ),
     ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
     ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
     (

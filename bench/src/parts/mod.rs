@@ -8,6 +8,7 @@ pub(crate) mod off;
 pub(crate) mod on;
 mod overlay;
 mod packages;
+mod rings;
 mod service;
 
 use crate::results::Table;
@@ -38,4 +39,5 @@ pub(crate) const PARTS: [Part; 10] = [
     part("inject", service::injected::run),
     Part { needs_quiet: false, ..part("packages", packages::run) },
     part("agent", agent::run),
+    Part { needs_quiet: false, ..part("rings", rings::run) },
 ];

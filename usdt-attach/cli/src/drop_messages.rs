@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
 use usdt_attach::kernel::Counts;
+use usdt_attach::own_probes;
 use usdt_attach::session::EventLoop;
 
 /// How often the counts are read.
@@ -39,30 +40,45 @@ impl DropMonitor {
                 *total = *total + counts;
             }
         }
-        let message = message(&self.last, &current);
+        let drops = drops(&self.last, &current);
         self.last = current;
-        let pause = if message.is_some() { MESSAGE_INTERVAL } else { CHECK_INTERVAL };
+        let pause = if drops.is_some() { MESSAGE_INTERVAL } else { CHECK_INTERVAL };
         self.next_check = Instant::now() + pause;
-        if let Some(message) = message {
-            say(&message);
+        if let Some(drops) = drops {
+            own_probes::drop(drops.dropped, drops.hits);
+            say(&drops.message());
         }
         Ok(())
     }
 }
 
-/// Returns a message about the probe that has dropped most; `None` if none has dropped anything.
-fn message(last: &HashMap<String, Counts>, current: &HashMap<String, Counts>) -> Option<String> {
+/// The drops of a probe.
+#[derive(Debug, PartialEq, Eq)]
+struct Drops {
+    probe: String,
+    dropped: u64,
+    hits: u64,
+}
+
+impl Drops {
+    fn message(&self) -> String {
+        let percent = match self.dropped.saturating_mul(100) / self.hits.max(1) {
+            0 => "less than 1".to_owned(),
+            percent => percent.to_string(),
+        };
+        format!("dropping {percent} % of {}; use --sample, --filter, --rate or `count`", self.probe)
+    }
+}
+
+/// Returns the drops of the probe that has dropped most; `None` if none has dropped anything.
+fn drops(last: &HashMap<String, Counts>, current: &HashMap<String, Counts>) -> Option<Drops> {
     let dropped = current.iter().filter_map(|(probe, now)| {
         let before = last.get(probe).copied().unwrap_or_default();
         let dropped = now.dropped.checked_sub(before.dropped).filter(|dropped| *dropped > 0)?;
         Some((dropped, now.hits.saturating_sub(before.hits).max(dropped), probe))
     });
     let (dropped, hits, probe) = dropped.max()?;
-    let percent = match dropped.saturating_mul(100) / hits {
-        0 => "less than 1".to_owned(),
-        percent => percent.to_string(),
-    };
-    Some(format!("dropping {percent} % of {probe}; use --sample, --filter, --rate or `count`"))
+    Some(Drops { probe: probe.clone(), dropped, hits })
 }
 
 #[cfg(test)]
@@ -79,6 +95,7 @@ mod tests {
     #[test]
     fn names_the_probe_that_drops_most_since_the_last_check() {
         let last = hits(&[("a:x", 1000, 900), ("a:y", 100, 0)]);
+        let message = |last, now| drops(last, now).map(|drops| drops.message());
         assert_eq!(message(&last, &last), None);
         let now = hits(&[("a:x", 2000, 901), ("a:y", 200, 12), ("a:z", 5, 0)]);
         let expected = "dropping 12 % of a:y; use --sample, --filter, --rate or `count`";
@@ -90,6 +107,6 @@ mod tests {
     #[test]
     fn counts_that_shrink_are_no_drops() {
         // A session has ended, and its counts with it.
-        assert_eq!(message(&hits(&[("a:x", 9, 9)]), &hits(&[("a:x", 5, 5)])), None);
+        assert_eq!(drops(&hits(&[("a:x", 9, 9)]), &hits(&[("a:x", 5, 5)])), None);
     }
 }

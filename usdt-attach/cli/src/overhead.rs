@@ -142,7 +142,7 @@ impl CostMeter {
             if rate * probe.ns_per_hit()? / 1e9 > budget {
                 probe.detached_at = Some(Instant::now());
                 // Detaches, but keeps the BPF programs, whose run times `costs` reads.
-                probe.session.detach();
+                Session::start_detaching([&mut probe.session]);
             }
             probe.period_start = RatePeriod { hits, begin: Instant::now() };
         }

@@ -96,12 +96,13 @@ pub(crate) fn run(
     let mut write_error = None;
     let mut unreadable = 0u64;
     let mut drops = DropMonitor::new();
+    let mut is_over = false;
     loop {
         let mut timeout = MAX_POLL_TIMEOUT;
-        if let Some(interval) = conditions.interval {
+        if let Some(interval) = conditions.interval.filter(|_| !is_over) {
             timeout = timeout.min(interval.saturating_sub(last_report.elapsed()));
         }
-        if let Some(duration) = conditions.duration {
+        if let Some(duration) = conditions.duration.filter(|_| !is_over) {
             timeout = timeout.min(duration.saturating_sub(start.elapsed()));
         }
         let Some(mut batch) = event_loop.poll(timeout)? else { break };
@@ -120,9 +121,11 @@ pub(crate) fn run(
         }
         warn(event_loop.take_warnings());
         drops.check(&event_loop)?;
-        let is_over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
-        if is_over || write_error.is_some() || signals.received() {
-            event_loop.detach();
+        is_over |= conditions.duration.is_some_and(|duration| start.elapsed() >= duration)
+            || write_error.is_some()
+            || signals.received();
+        if is_over {
+            event_loop.start_detaching();
         } else if conditions.interval.is_some_and(|interval| last_report.elapsed() >= interval) {
             last_report = Instant::now();
             write_error = report(&event_loop, output, false)?;

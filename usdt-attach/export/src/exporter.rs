@@ -35,6 +35,7 @@ use usdt_attach::backend::Backend;
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::ProcessTree;
+use usdt_attach::own_probes;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -138,6 +139,10 @@ pub struct Exporter<'a> {
     backend: &'a dyn Backend,
     report: &'a mut dyn FnMut(String),
     jobs: Vec<Job>,
+    /// Jobs that a reload has removed, until they have detached.
+    removed_jobs: Vec<Job>,
+    /// Jobs of a configuration that could not be applied, until they have detached.
+    discarded_jobs: Vec<Job>,
     follower: Follower,
     /// True once something was attached to.
     has_attached: bool,
@@ -183,6 +188,8 @@ impl<'a> Exporter<'a> {
             backend,
             report,
             jobs: Vec::new(),
+            removed_jobs: Vec::new(),
+            discarded_jobs: Vec::new(),
             follower,
             has_attached: false,
             requests,
@@ -246,6 +253,7 @@ impl<'a> Exporter<'a> {
             if self.drain()? {
                 last_event = Instant::now();
             }
+            self.finish_removed()?;
             self.attach_new_files()?;
             if self.span_queue.len() >= otlp::MAX_BATCH
                 || last_spans.elapsed() >= SPAN_BATCH_INTERVAL
@@ -288,7 +296,7 @@ impl<'a> Exporter<'a> {
         };
         // A file that has just begun to run is attached to within this time.
         timeout = timeout.min(self.follower.next_poll_in().max(BUSY_INTERVAL));
-        if self.follower.stops() {
+        if self.follower.stops() || !self.removed_jobs.is_empty() {
             timeout = BUSY_INTERVAL;
         }
         match self.settings.duration {
@@ -301,6 +309,10 @@ impl<'a> Exporter<'a> {
     fn finish(mut self) -> Result<Summary> {
         let start = Instant::now();
         self.follower.release_processes();
+        // Together with those of a reload.
+        Job::start_stopping(&mut self.jobs);
+        let mut removed = std::mem::take(&mut self.removed_jobs);
+        self.finish_spans(&mut removed)?;
         Job::stop_all(&mut self.jobs);
         while self.drain()? {}
         self.discard_processes(|_| false);
@@ -335,6 +347,7 @@ impl<'a> Exporter<'a> {
 
     /// Collects all metrics. Those of the exporter itself come last.
     fn families(&mut self) -> Result<Vec<Family>> {
+        let began = Instant::now();
         let mut merged: BTreeMap<String, Family> = BTreeMap::new();
         self.owners.begin_round();
         for job in &self.jobs {
@@ -354,6 +367,7 @@ impl<'a> Exporter<'a> {
         }
         let mut out: Vec<Family> = merged.into_values().collect();
         out.extend(self_metrics::families(&self.state()?));
+        own_probes::export(&|| out.iter().map(|family| family.series.len()).sum(), began);
         Ok(out)
     }
 

@@ -80,10 +80,6 @@ impl Scope {
 /// The length in bytes to which string attributes are truncated.
 const MAX_STRING: u32 = 256;
 
-/// The number of sessions that are detached at once, which takes about a tenth of a second. Scrapes
-/// are answered between.
-const DETACHED_AT_ONCE: usize = 64;
-
 /// An entry of the configuration, with its sessions.
 pub(crate) struct Job {
     entry: Entry,
@@ -252,26 +248,27 @@ impl Job {
         sessions.try_for_each(|session| session.change_executables(changes))
     }
 
-    /// Ends up to [`DETACHED_AT_ONCE`] sessions of files that are not live, and retains their
-    /// totals. Returns true if there may be more.
+    /// Begins to detach the sessions of files that are not live. Ends those that have detached since
+    /// the last call, and retains their totals.
     pub(crate) fn detach_stale(
         &mut self,
         live: &HashSet<ObjectId>,
         owners: &mut Owners,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
-        let is_stale =
-            |attached: &mut AttachedSession| !attached.objects.iter().any(|id| live.contains(id));
-        let mut stale: Vec<AttachedSession> =
-            self.sessions.extract_if(.., is_stale).take(DETACHED_AT_ONCE).collect();
-        Session::detach_all(stale.iter_mut().map(|attached| &mut attached.session));
-        for attached in &stale {
+        let has_detached = |attached: &mut AttachedSession| attached.session.has_detached();
+        let ended: Vec<AttachedSession> = self.sessions.extract_if(.., has_detached).collect();
+        for attached in &ended {
             if self.pairing.is_none() {
                 merge_owned(&mut self.retained_rows, attached.rows(owners)?);
             }
             self.retained_summary = self.retained_summary + attached.session.summary()?;
         }
-        Ok(stale.len() == DETACHED_AT_ONCE)
+        let is_live =
+            |attached: &AttachedSession| attached.objects.iter().any(|id| live.contains(id));
+        let stale = self.sessions.iter_mut().filter(|attached| !is_live(attached));
+        Session::start_detaching(stale.map(|attached| &mut attached.session));
+        Ok(())
     }
 
     /// Learns the owners of the processes that have rows, as long as they run. Takes the rows of
@@ -293,15 +290,19 @@ impl Job {
         &self.globs
     }
 
+    /// The sessions that are not detaching.
+    fn attached(&self) -> impl Iterator<Item = &AttachedSession> {
+        self.sessions.iter().filter(|attached| attached.session.is_attached())
+    }
+
     /// The files with attached sites.
     pub(crate) fn objects(&self) -> impl Iterator<Item = ObjectId> {
-        self.sessions.iter().flat_map(|attached| attached.objects.iter().copied())
+        self.attached().flat_map(|attached| attached.objects.iter().copied())
     }
 
     /// The number of attached sites.
     pub(crate) fn sites(&self) -> u64 {
-        self.sessions
-            .iter()
+        self.attached()
             .flat_map(|attached| attached.session.plan().objects())
             .map(|o| o.sites.len() as u64)
             .sum()
@@ -336,14 +337,15 @@ impl Job {
         Session::detach_all(sessions.map(|attached| &mut attached.session));
     }
 
-    /// Detaches up to [`DETACHED_AT_ONCE`] sessions of the jobs. Returns false if all are detached.
-    pub(crate) fn stop_some(jobs: &mut [Job]) -> bool {
+    /// Begins to detach all sessions of the jobs.
+    pub(crate) fn start_stopping(jobs: &mut [Job]) {
         let sessions = jobs.iter_mut().flat_map(|job| &mut job.sessions);
-        let attached = sessions.map(|attached| &mut attached.session).filter(|s| s.is_attached());
-        let some: Vec<&mut Session> = attached.take(DETACHED_AT_ONCE).collect();
-        let is_some = !some.is_empty();
-        Session::detach_all(some);
-        is_some
+        Session::start_detaching(sessions.map(|attached| &mut attached.session));
+    }
+
+    /// Returns true if all sessions have detached.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.sessions.iter().all(|attached| attached.session.has_detached())
     }
 
     /// The hit counts of all sessions, also of those that have ended.

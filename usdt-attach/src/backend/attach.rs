@@ -15,7 +15,7 @@ use crate::plan::record_layout::NATIVE;
 use crate::plan::{Plan, TableEntry};
 use stapsdt::argspec::Arch;
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Why a plan that is limited to executables cannot be attached.
@@ -202,8 +202,8 @@ impl Attachment for KernelAttachment {
         self.attached.close_programs();
     }
 
-    fn detach_object(&mut self, index: usize) {
-        self.attached.detach_object(index);
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+        self.attached.take_links(is_taken)
     }
 }
 

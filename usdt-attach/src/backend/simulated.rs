@@ -31,7 +31,7 @@ use crate::kernel::{Counts, Mechanism};
 use crate::plan::record_layout::{self, Layout};
 use crate::plan::{Action, FIRST_BUCKET, Handler, Plan, ReadOp, TableEntry, pt_regs::CheckedFlags};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A hit: the state that a BPF program would see.
@@ -195,10 +195,13 @@ impl Attachment for Simulation {
         lock(&self.state).is_attached = false;
     }
 
-    fn detach_object(&mut self, index: usize) {
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
         let mut state = lock(&self.state);
-        let sites = state.plan.objects.get(index).map(|object| object.sites.clone());
-        state.detached.extend(sites.unwrap_or_default().iter().map(|site| site.cookie));
+        let plan = Arc::clone(&state.plan);
+        let objects = plan.objects.iter().enumerate().filter(|(index, _)| is_taken(*index));
+        let sites = objects.flat_map(|(_, object)| &object.sites);
+        state.detached.extend(sites.map(|site| site.cookie));
+        Vec::new()
     }
 }
 

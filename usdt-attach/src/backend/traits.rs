@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::kernel::{Counts, Mechanism};
 use crate::plan::{Plan, TableEntry};
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A back end: it attaches the probes of a plan and collects what their hits produce.
@@ -112,8 +112,9 @@ pub trait Attachment: fmt::Debug + Send {
     fn detach(&mut self);
     /// Closes the descriptors of the programs, which only [`Attachment::program_stats`] needs.
     fn close_programs(&mut self) {}
-    /// Detaches from the object with this index in the plan.
-    fn detach_object(&mut self, index: usize);
+    /// Takes the links to the objects with these indexes in the plan. Closing them detaches from the
+    /// objects. A back end without links detaches at once, and returns none.
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd>;
 }
 
 /// Run counts and run times of a session's BPF programs, as the kernel measures them.

@@ -1,9 +1,9 @@
 //! Attaching programs to sites: one `uprobe_multi` link per file and process or, on older kernels,
 //! one perf event per site.
 
+use super::closing;
 use super::descriptors::Reserve;
 use super::load::{load, load_sleepable};
-use super::parallel;
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
@@ -69,17 +69,12 @@ impl Attached {
     /// Detaches from all sites. The programs stay loaded, so that their statistics can still be
     /// read.
     pub(crate) fn detach(&mut self) {
-        parallel::for_each(std::mem::take(&mut self.links), drop);
+        closing::close(self.take_links(&|_| true));
     }
 
-    /// Detaches from an object. The programs are unloaded with the last one, as they cannot run
-    /// again.
-    pub(crate) fn detach_object(&mut self, index: usize) {
-        let closed = self.links.extract_if(.., |(object, _)| *object == index).collect();
-        parallel::for_each(closed, drop);
-        if self.links.is_empty() {
-            self.programs.clear();
-        }
+    /// Takes the links to the objects with these indexes, which the caller closes.
+    pub(crate) fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+        self.links.extract_if(.., |(object, _)| is_taken(*object)).map(|(_, link)| link).collect()
     }
 
     /// Closes the programs, which the links keep loaded.

@@ -7,6 +7,7 @@
 mod btf;
 pub mod capabilities;
 pub(crate) mod clock;
+mod closing;
 pub mod descriptors;
 pub mod detect;
 mod exec_events;
@@ -18,13 +19,13 @@ mod links;
 mod load;
 pub(crate) mod mapped_inodes;
 mod maps;
-pub(crate) mod parallel;
 pub(crate) mod pid_namespace;
 mod process_tree;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;
 
+pub(crate) use closing::Closing;
 pub(crate) use exec_events::ExecEvents;
 pub use hit_cost::measure_hit_cost;
 pub(crate) use linker_events::LinkerEvents;

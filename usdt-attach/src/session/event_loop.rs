@@ -4,12 +4,21 @@
 //! buffers on a timer instead: every millisecond at first, then every five. A buffer that is half
 //! full wakes it earlier. The loop has no thread; it works only inside [`EventLoop::poll`].
 
-use super::following::{Attacher, Following, buffer_sizes, check_ids};
+mod batch;
+mod ending;
+#[cfg(test)]
+mod tests;
+
+pub use self::batch::Batch;
+#[cfg(feature = "tokio")]
+pub(crate) use self::batch::PollOutcome;
+
+use self::batch::Head;
+use super::following::{Attacher, Following, check_ids};
 use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
-use crate::event::Event;
-use crate::kernel::{ProcessTree, clock, parallel};
+use crate::kernel::{ProcessTree, clock};
 use crate::target::{LeftOutChildren, ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +28,8 @@ use std::time::{Duration, Instant};
 const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 /// The drain interval during [`INITIAL_PHASE`], while a user waits for the first event.
 const INITIAL_DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+/// The drain interval while sessions detach.
+const DETACHING_INTERVAL: Duration = Duration::from_millis(1);
 /// How long after attaching [`INITIAL_DRAIN_INTERVAL`] applies.
 const INITIAL_PHASE: Duration = Duration::from_millis(100);
 /// How often to check whether dropped events have used up the limit.
@@ -79,6 +90,10 @@ pub struct EventLoop {
     /// Events after this time wait for the next batch, so that those of several sessions are in
     /// order: in nanoseconds of CLOCK_MONOTONIC.
     batch_end: u64,
+    /// When the batch began, in nanoseconds of CLOCK_MONOTONIC.
+    batch_began: u64,
+    /// The events that the caller has read of this batch.
+    batch_events: u64,
     /// The time of the last event.
     last_time: u64,
     /// True if the caller has read the last batch to its end.
@@ -90,30 +105,13 @@ pub struct EventLoop {
     state: State,
 }
 
-/// The next event of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    /// It is not known yet.
-    Unknown,
-    /// The session has moved to an event of this time.
-    Event(u64),
-    /// There is none in this batch.
-    End,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
+    /// The kernel detaches. Hits may still come.
+    Detaching,
     /// Detached, with events left in the buffers.
     Draining,
-    Finished,
-}
-
-/// What [`EventLoop::poll_event`] found.
-#[cfg(feature = "tokio")]
-pub(crate) enum PollOutcome {
-    Event,
-    Empty,
     Finished,
 }
 
@@ -149,6 +147,8 @@ impl EventLoop {
             batch_session: usize::MAX,
             heads: Vec::new(),
             batch_end: u64::MAX,
+            batch_began: 0,
+            batch_events: 0,
             last_time: 0,
             batch_is_read: true,
             has_peeked: false,
@@ -269,8 +269,11 @@ impl EventLoop {
     /// The longest time that may pass until the next call of [`EventLoop::poll`], even if the
     /// descriptor ([`AsFd`]) is not readable. At most one hour.
     pub fn timeout(&self) -> Duration {
-        if self.may_have_more || self.state != State::Running {
-            return Duration::ZERO;
+        match self.state {
+            _ if self.may_have_more => return Duration::ZERO,
+            State::Running => {}
+            State::Detaching => return DETACHING_INTERVAL,
+            State::Draining | State::Finished => return Duration::ZERO,
         }
         let records_events = self.sessions.iter().any(|session| session.fd().is_some());
         let until_drain = if !records_events {
@@ -307,8 +310,11 @@ impl EventLoop {
         if self.state == State::Running {
             self.detach_or_follow()?;
         }
+        self.finish_detaching();
         match self.state {
             State::Running => self.wait(timeout.min(self.timeout()))?,
+            // What the loop waits for otherwise may stay readable.
+            State::Detaching => std::thread::sleep(timeout.min(self.timeout())),
             State::Draining if self.may_have_more => {}
             State::Draining | State::Finished => {
                 self.state = State::Finished;
@@ -326,101 +332,17 @@ impl EventLoop {
             }
         }
         // What is left in the buffers after detaching is read to the end.
-        let is_ordered = self.state == State::Running && self.sessions.len() > 1;
+        let is_ordered = self.state != State::Draining && self.sessions.len() > 1;
         let now = clock::monotonic_nanoseconds();
         self.batch_end = if is_ordered { now.saturating_sub(SETTLING_TIME) } else { u64::MAX };
+        (self.batch_began, self.batch_events) = (now, 0);
         self.batch_is_read = false;
         Ok(Some(Batch { event_loop: self }))
-    }
-
-    /// Moves the batch to its next event, the earliest one of all sessions. Returns false at the end
-    /// of the batch.
-    fn advance(&mut self) -> Result<bool> {
-        let mut first: Option<(u64, usize)> = None;
-        for (index, (session, head)) in self.sessions.iter_mut().zip(&mut self.heads).enumerate() {
-            if *head == Head::Unknown {
-                *head = if session.advance()? {
-                    Head::Event(session.time())
-                } else {
-                    if session.may_have_more() {
-                        // Its next events come with the next batch, before later ones of others.
-                        self.may_have_more = true;
-                        self.batch_end = self.batch_end.min(self.last_time);
-                    }
-                    Head::End
-                };
-            }
-            if let Head::Event(time) = *head
-                && time <= self.batch_end
-                && first.is_none_or(|(earliest, _)| time < earliest)
-            {
-                first = Some((time, index));
-            }
-        }
-        let first = first.filter(|(time, _)| *time <= self.batch_end);
-        self.batch_is_read = first.is_none();
-        let Some((time, index)) = first else { return Ok(false) };
-        self.last_time = time;
-        if let Some(head) = self.heads.get_mut(index) {
-            *head = Head::Unknown;
-        }
-        self.batch_session = index;
-        Ok(true)
-    }
-
-    /// Starts a batch without waiting, and reports whether it has an event.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn poll_event(&mut self) -> Result<PollOutcome> {
-        if self.has_peeked {
-            return Ok(PollOutcome::Event);
-        }
-        let Some(batch) = self.poll(Duration::ZERO)? else { return Ok(PollOutcome::Finished) };
-        batch.event_loop.has_peeked = batch.event_loop.advance()?;
-        Ok(if batch.event_loop.has_peeked { PollOutcome::Event } else { PollOutcome::Empty })
-    }
-
-    /// The batch that [`EventLoop::poll_event`] has started.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn batch(&mut self) -> Batch<'_> {
-        Batch { event_loop: self }
     }
 
     /// Adds warnings to those that [`EventLoop::take_warnings`] returns.
     pub(crate) fn add_warnings(&mut self, warnings: Vec<Warning>) {
         self.warnings.extend(warnings);
-    }
-
-    /// Detaches every session. Events that are already in the buffers can still be polled.
-    pub fn detach(&mut self) {
-        if self.state == State::Running {
-            if let Some(following) = &mut self.following {
-                following.follower.release_processes();
-            }
-            Session::detach_all(&mut self.sessions);
-            self.state = State::Draining;
-            self.may_have_more = true;
-        }
-    }
-
-    /// The sum of the hit counts of all sessions.
-    ///
-    /// # Errors
-    ///
-    /// Fails when a map cannot be read.
-    pub fn summary(&self) -> Result<Summary> {
-        let mut summary = self
-            .sessions
-            .iter()
-            .try_fold(self.retained, |total, session| Ok::<_, Error>(total + session.summary()?))?;
-        if let Some(children) = &self.left_out {
-            summary.children_left_out = children.count()?;
-        }
-        Ok(summary)
-    }
-
-    /// The number of events that the caller has read.
-    fn delivered(&self) -> u64 {
-        self.retained.delivered + self.sessions.iter().map(Session::delivered).sum::<u64>()
     }
 
     fn register(&self, fd: BorrowedFd<'_>, user_data: u64, flags: epoll::EventFlags) -> Result<()> {
@@ -460,84 +382,6 @@ impl EventLoop {
         }
         Ok(())
     }
-
-    /// Detaches if the processes have exited or the limit is reached. Otherwise attaches to new
-    /// objects.
-    fn detach_or_follow(&mut self) -> Result<()> {
-        if self.has_ended()? {
-            self.detach();
-            return Ok(());
-        }
-        let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
-        let Some(following) = &mut self.following else { return Ok(()) };
-        let used = buffer_sizes(&self.sessions);
-        let sessions = following.attach_new(remaining, used, &mut self.warnings)?;
-        let executables = following.follower.take_executables();
-        for session in sessions {
-            self.register_session(&session)?;
-            self.sessions.push(session);
-        }
-        for session in &self.sessions {
-            session.change_executables(&executables)?;
-        }
-        self.drop_stale_sessions()
-    }
-
-    /// Detaches from files that no process maps any more. A session that has no other files is
-    /// dropped at the next clean-up, when its events are read. Its rows go to another session.
-    fn drop_stale_sessions(&mut self) -> Result<()> {
-        let Some(following) = &mut self.following else { return Ok(()) };
-        let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
-        let was_detached: Vec<bool> = self.sessions.iter().map(|s| !s.is_attached()).collect();
-        parallel::for_each(self.sessions.iter_mut().collect(), |session| {
-            session.detach_stale(&live);
-        });
-        let mut index = 0;
-        for was_detached in was_detached {
-            let Some(session) = self.sessions.get(index) else { break };
-            if was_detached && !self.may_have_more && self.sessions.len() > 1 {
-                self.retained = self.retained + session.summary()?;
-                let aggregates = !session.plan().records();
-                let rows = if aggregates { session.rows()? } else { Vec::new() };
-                self.sessions.remove(index);
-                self.announced -= usize::from(index < self.announced);
-                if index < self.heads.len() {
-                    self.heads.remove(index);
-                }
-                if let Some(first) = self.sessions.first_mut() {
-                    first.retain_rows(rows);
-                }
-            } else {
-                index += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn has_ended(&mut self) -> Result<bool> {
-        if !self.processes.is_empty() && self.processes.iter().all(Option::is_none) {
-            return Ok(true);
-        }
-        if let Some(children) = &self.children
-            && (children.has_changed()? || !self.has_checked_children)
-        {
-            self.has_checked_children = true;
-            if children.processes()?.is_empty() {
-                return Ok(true);
-            }
-        }
-        let Some(limit) = self.limit else { return Ok(false) };
-        if self.delivered() >= limit {
-            return Ok(true);
-        }
-        // Aggregated hits and dropped events count towards the limit, too.
-        if self.limit_checked.elapsed() < LIMIT_CHECK_INTERVAL {
-            return Ok(false);
-        }
-        self.limit_checked = Instant::now();
-        let summary = self.summary()?;
-        Ok(summary.delivered + summary.dropped >= limit)
-    }
 }
 
 impl Drop for EventLoop {
@@ -554,165 +398,6 @@ impl AsFd for EventLoop {
     }
 }
 
-/// A batch of events, which [`Tracer::poll`](crate::Tracer::poll) or [`EventLoop::poll`] returns.
-///
-/// Events that the caller does not read are part of the next batch.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    event_loop: &'a mut EventLoop,
-}
-
-impl Batch<'_> {
-    /// Returns the sessions that were attached since the last call. Events of this batch may be the
-    /// first ones of them.
-    pub fn new_sessions(&mut self) -> &[Session] {
-        let event_loop = &mut *self.event_loop;
-        let first = std::mem::replace(&mut event_loop.announced, event_loop.sessions.len());
-        event_loop.sessions.get(first..).unwrap_or_default()
-    }
-
-    /// Returns the next event, or `None` at the end of the batch. Events of all sessions are in the
-    /// order of their times.
-    ///
-    /// `Batch` is not an [`Iterator`], because an event borrows buffer memory that is released when
-    /// the next event is read.
-    ///
-    /// # Errors
-    ///
-    /// Fails when an event buffer cannot be read.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
-        let event_loop = &mut *self.event_loop;
-        if !std::mem::take(&mut event_loop.has_peeked) && !event_loop.advance()? {
-            return Ok(None);
-        }
-        Ok(event_loop.sessions.get(event_loop.batch_session).and_then(Session::event))
-    }
-}
-
 fn cannot_wait(source: rustix::io::Errno) -> Error {
     Error::io("cannot wait for events", source.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::{AttachPlan, Attachment, ProgramStats};
-    use crate::kernel::{Counts, Mechanism};
-    use crate::plan::{Plan, TableEntry};
-    use std::process::Command;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
-    /// A back end that always has another record until it is detached. Its descriptor never becomes
-    /// readable.
-    #[derive(Clone, Debug, Default)]
-    struct EndlessBackend(Arc<EndlessState>);
-
-    #[derive(Debug, Default)]
-    struct EndlessState {
-        records_read: AtomicU64,
-        is_detached: AtomicBool,
-    }
-
-    impl AttachPlan for EndlessBackend {
-        fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-            Ok(Box::new(self.clone()))
-        }
-    }
-
-    impl Attachment for EndlessBackend {
-        fn mechanism(&self) -> Mechanism {
-            Mechanism::Auto
-        }
-
-        fn fd(&self) -> Option<BorrowedFd<'_>> {
-            None
-        }
-
-        fn advance(&mut self) -> Result<bool> {
-            self.0.records_read.fetch_add(1, Relaxed);
-            Ok(!self.0.is_detached.load(Relaxed))
-        }
-
-        fn record(&self) -> &[u8] {
-            &[]
-        }
-
-        fn release(&mut self) {}
-
-        fn counts(&self) -> Result<Vec<Counts>> {
-            Ok(Vec::new())
-        }
-
-        fn table(&self, _: &Plan) -> Result<Vec<TableEntry>> {
-            Ok(Vec::new())
-        }
-
-        fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
-            Ok(Vec::new())
-        }
-
-        fn remove_from_table(&self, _: &[&[u8]]) -> Result<()> {
-            Ok(())
-        }
-
-        fn pending_starts(&self) -> Result<u64> {
-            Ok(0)
-        }
-
-        fn program_stats(&self) -> Result<ProgramStats> {
-            Ok(ProgramStats::default())
-        }
-
-        fn detach(&mut self) {
-            self.0.is_detached.store(true, Relaxed);
-        }
-
-        fn detach_object(&mut self, _: usize) {}
-    }
-
-    /// Polls and reads one batch. Returns false after the loop has ended.
-    fn read_batch(event_loop: &mut EventLoop, timeout: Duration) -> bool {
-        let Some(mut batch) = event_loop.poll(timeout).unwrap() else { return false };
-        while batch.next().unwrap().is_some() {}
-        true
-    }
-
-    #[test]
-    fn does_not_wait_after_a_full_batch() {
-        let backend = EndlessBackend::default();
-        let session = Session::start(Plan::default(), &backend).unwrap();
-        let mut event_loop = EventLoop::new(vec![session]).unwrap();
-        assert!(event_loop.timeout() > Duration::ZERO);
-        assert!(read_batch(&mut event_loop, Duration::ZERO));
-        let started = Instant::now();
-        for _ in 0..50 {
-            assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
-            assert_eq!(event_loop.timeout(), Duration::ZERO);
-        }
-        assert!(started.elapsed() < Duration::from_secs(60), "poll waited after a full batch");
-        assert!(backend.0.records_read.load(Relaxed) > 50 * 1000);
-    }
-
-    #[test]
-    fn ends_when_its_processes_have_exited() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let process = ProcessHandle::open(child.id()).unwrap();
-        let mut event_loop = EventLoop::new(Vec::new()).unwrap().until_exit(&[process]).unwrap();
-        assert!(read_batch(&mut event_loop, Duration::ZERO), "ended before the process");
-        child.kill().unwrap();
-        while read_batch(&mut event_loop, Duration::from_secs(60)) {}
-        child.wait().unwrap();
-        assert!(!read_batch(&mut event_loop, Duration::ZERO), "poll succeeded after the end");
-    }
-
-    #[test]
-    fn returns_buffered_events_after_detaching() {
-        let session = Session::start(Plan::default(), &EndlessBackend::default()).unwrap();
-        let mut event_loop = EventLoop::new(vec![session]).unwrap();
-        event_loop.detach();
-        assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
-        assert!(!read_batch(&mut event_loop, Duration::from_secs(3600)));
-    }
 }

@@ -1,15 +1,16 @@
 //! Sessions: attached plans, and the event loop that drains them.
 
+mod detaching;
 mod event_loop;
 mod following;
 
 use crate::backend::{Attachment, Backend, ProgramStats};
-use crate::discover::ObjectId;
 use crate::error::{Error, Result};
 use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
 use crate::event::{Decoder, Event};
-use crate::kernel::{Counts, clock, parallel};
+use crate::kernel::{Closing, Counts, clock};
+use crate::own_probes;
 use crate::plan::{Plan, PlannedProbe, record_layout};
 use crate::target::follow::ExecutableChanges;
 use serde::Serialize;
@@ -69,6 +70,10 @@ pub struct Session {
     attached_at: Instant,
     /// How long the session was attached; `None` until it detaches.
     attached_for: Option<Duration>,
+    /// Links that are being closed; `None` before that.
+    closing: Option<Arc<Closing>>,
+    /// True once no more hits are counted.
+    is_detached: bool,
     /// Events lent to the caller.
     delivered: u64,
     /// Records beyond the limit, which are discarded and count as dropped.
@@ -147,7 +152,10 @@ impl Session {
     /// lacks a feature or a privilege.
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let mut plan = plan.into();
+        let started = Instant::now();
+        own_probes::silence_if_traced(plan.probes());
         let attachment = backend.attach(&plan)?;
+        own_probes::attach(&plan, started);
         // The links keep the files. A plan that the caller holds, too, can be attached again.
         if let Some(plan) = Arc::get_mut(&mut plan) {
             plan.close_objects();
@@ -161,6 +169,8 @@ impl Session {
             retained_rows: Vec::new(),
             attached_at: Instant::now(),
             attached_for: None,
+            closing: None,
+            is_detached: false,
             plan,
             delivered: 0,
             surplus: 0,
@@ -365,44 +375,6 @@ impl Session {
     pub fn change_executables(&self, changes: &ExecutableChanges) -> Result<()> {
         changes.removed.iter().try_for_each(|one| self.attachment.forget_executable(*one))?;
         changes.added.iter().try_for_each(|one| self.trace_executable(*one))
-    }
-
-    /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
-    /// still be read.
-    pub fn detach(&mut self) {
-        self.attached_for.get_or_insert_with(|| self.attached_at.elapsed());
-        self.attachment.detach();
-    }
-
-    /// Detaches several sessions at once, which takes little longer than detaching one.
-    pub fn detach_all<'s>(sessions: impl IntoIterator<Item = &'s mut Session>) {
-        parallel::for_each(sessions.into_iter().collect(), Session::detach);
-    }
-
-    /// How long the session has been attached, or was until it detached.
-    #[doc(hidden)]
-    pub fn attached_for(&self) -> Duration {
-        self.attached_for.unwrap_or_else(|| self.attached_at.elapsed())
-    }
-
-    /// True until the session detaches.
-    #[doc(hidden)]
-    pub fn is_attached(&self) -> bool {
-        self.attached_for.is_none()
-    }
-
-    /// Detaches from the files that are not `live`.
-    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) {
-        let mut has_live = false;
-        for (index, object) in self.plan.objects.iter().enumerate() {
-            match live.contains(&object.id) {
-                true => has_live = true,
-                false => self.attachment.detach_object(index),
-            }
-        }
-        if !has_live {
-            self.detach();
-        }
     }
 
     /// The hit counts of each probe so far, in the order of the plan's probes.

@@ -27,6 +27,8 @@ pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     /// Archive of the file system.
     pub(super) system: &'a Path,
+    /// Number of CPUs.
+    pub(super) cpus: &'a str,
     /// How long traced programs wait between being enabled and their first hit.
     pub(super) settle: &'a str,
 }
@@ -148,7 +150,7 @@ impl Machine<'_> {
             self.arch.qemu.split_first().ok_or_else(|| Failure("no emulator".into()))?;
         let mut child = Command::new(program)
             .args(args)
-            .args(["-smp", "2", "-m", "3G", "-nographic", "-no-reboot", "-nic", "none"])
+            .args(["-smp", self.cpus, "-m", "3G", "-nographic", "-no-reboot", "-nic", "none"])
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")

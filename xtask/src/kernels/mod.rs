@@ -119,10 +119,18 @@ const SHORT: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The number of CPUs of a machine, unless the option says otherwise.
+const CPUS: &str = "2";
+/// The option that sets the number of CPUs: they take turns on those of the host, so more of them
+/// test the order of events, not the speed.
+const CPUS_OPTION: &str = "--cpus=";
+
 /// Runs the tests on the named kernels, or on all of them. Other arguments filter tests.
 pub(crate) fn run(args: &[String]) -> Outcome {
+    let cpus = args.iter().find_map(|arg| arg.strip_prefix(CPUS_OPTION)).unwrap_or(CPUS);
+    let args = args.iter().filter(|arg| !arg.starts_with(CPUS_OPTION));
     let (names, filters): (Vec<&str>, Vec<&str>) =
-        args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
+        args.map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
     let filters = if filters.is_empty() { TESTS } else { &filters };
     let tools = setup::kernels()?;
     tools.build_with_examples()?;
@@ -135,7 +143,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             continue;
         }
         let system = system::build(&tools, arch)?;
-        failures.extend(kernels.filter_map(|kernel| run_on(&system, kernel, filters).err()));
+        failures.extend(kernels.filter_map(|kernel| run_on(&system, kernel, cpus, filters).err()));
     }
     match &failures[..] {
         [] => Ok(()),
@@ -158,13 +166,13 @@ pub(crate) fn short(tools: &Tools) -> Outcome {
             eprintln!("skipped: kernel {name} cannot be downloaded: {why}");
             continue;
         }
-        run_on(&system::build(tools, kernel.arch)?, kernel, filters)?;
+        run_on(&system::build(tools, kernel.arch)?, kernel, CPUS, filters)?;
     }
     Ok(())
 }
 
 /// Runs the filtered tests on a kernel.
-fn run_on(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
+fn run_on(system: &Path, kernel: &Kernel, cpus: &str, filters: &[&str]) -> Outcome {
     let image = kernel_image(kernel)?;
     let mut args: Vec<&str> = filters.to_vec();
     // The first of these tests builds a program. The others need no kernel, and compare clocks with
@@ -183,6 +191,7 @@ fn run_on(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
         arch: kernel.arch,
         kernel: &image,
         system,
+        cpus,
         settle: if kernel.attaches_one_by_one { "500ms" } else { "0s" },
     };
     machine.run(&args)

@@ -89,22 +89,14 @@ impl Exporter<'_> {
         self.follower.retain_selected(&mut self.settings.found, &globs);
     }
 
-    /// Detaches from files that no process runs any more.
+    /// Begins to detach from files that no process runs any more.
     fn detach_stale_files(&mut self) -> Result<()> {
         let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         known.extend(self.settings.found.iter().map(|f| f.object.id));
         // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
         let Some(live) = self.follower.live_objects(&known)? else { return Ok(()) };
-        if self.jobs.iter().flat_map(Job::objects).any(|id| !live.contains(&id)) {
-            self.publish_snapshot()?;
-        }
-        let mut has_more = true;
-        while has_more && !self.requests.is_stopping() {
-            self.stay_responsive()?;
-            has_more = false;
-            for job in &mut self.jobs {
-                has_more |= job.detach_stale(&live, &mut self.owners)?;
-            }
+        for job in &mut self.jobs {
+            job.detach_stale(&live, &mut self.owners)?;
         }
         self.settings.found.retain(|f| live.contains(&f.object.id));
         Ok(())

@@ -29,9 +29,8 @@ impl Exporter<'_> {
             match started {
                 Ok(job) => jobs.push(job),
                 Err(error) => {
-                    while Job::stop_some(&mut jobs) {
-                        self.stay_responsive()?;
-                    }
+                    Job::start_stopping(&mut jobs);
+                    self.discarded_jobs.extend(jobs);
                     return Err(error);
                 }
             }
@@ -41,10 +40,18 @@ impl Exporter<'_> {
         jobs.extend(kept);
         jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
         self.jobs = jobs;
-        while Job::stop_some(&mut removed) {
-            self.stay_responsive()?;
-        }
-        self.finish_spans(&mut removed)
+        Job::start_stopping(&mut removed);
+        self.removed_jobs.extend(removed);
+        Ok(())
+    }
+
+    /// Ends the jobs that have detached since a reload removed them, and queues their last spans.
+    /// The kernel takes up to 50 ms to detach, during which the other jobs go on.
+    pub(super) fn finish_removed(&mut self) -> Result<()> {
+        self.discarded_jobs.retain(|job| !job.has_stopped());
+        let mut stopped: Vec<Job> =
+            self.removed_jobs.extract_if(.., |job| job.has_stopped()).collect();
+        self.finish_spans(&mut stopped)
     }
 
     /// Creates a job and attaches it to files.

@@ -39,8 +39,9 @@ impl Exporter<'_> {
         }
     }
 
-    /// Queues the spans of jobs that have been stopped.
+    /// Stops jobs, and queues their last spans.
     pub(super) fn finish_spans(&mut self, jobs: &mut [Job]) -> Result<()> {
+        Job::stop_all(jobs);
         let max_queued = self.settings.config.limits.queue;
         for job in jobs {
             let (queue, discarded, owners) =

@@ -26,7 +26,7 @@ pub(super) static TYPES: [KnownType; 20] = [
     KnownType { name: "void *", kind: Kind::Pointer, size: 8, signed: false },
 ];
 
-pub(super) static PROVIDERS: [KnownProvider; 20] = [
+pub(super) static PROVIDERS: [KnownProvider; 21] = [
     KnownProvider { name: "erlang", probes: &[
         KnownProbe { name: "bif__entry", args: &[("process", 1), ("mfa", 1)] },
         KnownProbe { name: "bif__return", args: &[("process", 1), ("mfa", 1)] },
@@ -1122,5 +1122,12 @@ pub(super) static PROVIDERS: [KnownProvider; 20] = [
         KnownProbe { name: "proc__result", args: &[("proc", 2), ("code", 4), ("result", 2), ("result_object", 19)] },
         KnownProbe { name: "proc__return", args: &[("proc", 2), ("code", 4)] },
         KnownProbe { name: "tcl__probe", args: &[("word0", 2), ("word1", 2), ("word2", 2), ("word3", 2), ("word4", 2), ("word5", 2), ("word6", 2), ("word7", 2), ("word8", 2), ("word9", 2)] },
+    ] },
+    KnownProvider { name: "usdt_attach", probes: &[
+        KnownProbe { name: "attach", args: &[("sites", 13), ("files", 13), ("duration_ns", 13)] },
+        KnownProbe { name: "detach", args: &[("delivered", 13), ("attached_ns", 13), ("duration_ns", 13)] },
+        KnownProbe { name: "drain", args: &[("events", 13), ("duration_ns", 13)] },
+        KnownProbe { name: "drop", args: &[("dropped", 13), ("hits", 13)] },
+        KnownProbe { name: "export", args: &[("series", 13), ("duration_ns", 13)] },
     ] },
 ];

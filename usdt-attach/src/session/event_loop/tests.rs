@@ -1,0 +1,139 @@
+//! Tests of the event loop with back ends that never wait.
+
+use super::*;
+use crate::backend::{AttachPlan, Attachment, ProgramStats};
+use crate::kernel::{Counts, Mechanism};
+use crate::plan::{Plan, TableEntry};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// A back end that always has another record until it is detached. Its descriptor never becomes
+/// readable.
+#[derive(Clone, Debug, Default)]
+struct EndlessBackend(Arc<EndlessState>);
+
+#[derive(Debug, Default)]
+struct EndlessState {
+    records_read: AtomicU64,
+    is_detached: AtomicBool,
+}
+
+impl AttachPlan for EndlessBackend {
+    fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Attachment for EndlessBackend {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Auto
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        self.0.records_read.fetch_add(1, Relaxed);
+        Ok(!self.0.is_detached.load(Relaxed))
+    }
+
+    fn record(&self) -> &[u8] {
+        &[]
+    }
+
+    fn release(&mut self) {}
+
+    fn counts(&self) -> Result<Vec<Counts>> {
+        Ok(Vec::new())
+    }
+
+    fn table(&self, _: &Plan) -> Result<Vec<TableEntry>> {
+        Ok(Vec::new())
+    }
+
+    fn table_keys(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
+    fn remove_from_table(&self, _: &[&[u8]]) -> Result<()> {
+        Ok(())
+    }
+
+    fn pending_starts(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn program_stats(&self) -> Result<ProgramStats> {
+        Ok(ProgramStats::default())
+    }
+
+    fn detach(&mut self) {
+        self.0.is_detached.store(true, Relaxed);
+    }
+
+    fn take_links(&mut self, _: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+        Vec::new()
+    }
+}
+
+/// Polls and reads one batch. Returns false after the loop has ended.
+fn read_batch(event_loop: &mut EventLoop, timeout: Duration) -> bool {
+    let Some(mut batch) = event_loop.poll(timeout).unwrap() else { return false };
+    while batch.next().unwrap().is_some() {}
+    true
+}
+
+#[test]
+fn does_not_wait_after_a_full_batch() {
+    let backend = EndlessBackend::default();
+    let session = Session::start(Plan::default(), &backend).unwrap();
+    let mut event_loop = EventLoop::new(vec![session]).unwrap();
+    assert!(event_loop.timeout() > Duration::ZERO);
+    assert!(read_batch(&mut event_loop, Duration::ZERO));
+    let started = Instant::now();
+    for _ in 0..50 {
+        assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
+        assert_eq!(event_loop.timeout(), Duration::ZERO);
+    }
+    assert!(started.elapsed() < Duration::from_secs(60), "poll waited after a full batch");
+    assert!(backend.0.records_read.load(Relaxed) > 50 * 1000);
+}
+
+#[test]
+fn ends_when_its_processes_have_exited() {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let process = ProcessHandle::open(child.id()).unwrap();
+    let mut event_loop = EventLoop::new(Vec::new()).unwrap().until_exit(&[process]).unwrap();
+    assert!(read_batch(&mut event_loop, Duration::ZERO), "ended before the process");
+    child.kill().unwrap();
+    while read_batch(&mut event_loop, Duration::from_secs(60)) {}
+    child.wait().unwrap();
+    assert!(!read_batch(&mut event_loop, Duration::ZERO), "poll succeeded after the end");
+}
+
+#[test]
+fn returns_buffered_events_after_detaching() {
+    let session = Session::start(Plan::default(), &EndlessBackend::default()).unwrap();
+    let mut event_loop = EventLoop::new(vec![session]).unwrap();
+    event_loop.detach();
+    assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
+    assert!(!read_batch(&mut event_loop, Duration::from_secs(3600)));
+}
+
+#[test]
+fn returns_events_until_it_has_detached() {
+    let backend = EndlessBackend::default();
+    let session = Session::start(Plan::default(), &backend).unwrap();
+    let mut event_loop = EventLoop::new(vec![session]).unwrap();
+    event_loop.start_detaching();
+    event_loop.start_detaching();
+    let mut batches = 0;
+    while read_batch(&mut event_loop, Duration::from_secs(3600)) {
+        batches += 1;
+    }
+    assert!(backend.0.is_detached.load(Relaxed));
+    assert!(batches > 0);
+    assert!(event_loop.sessions().iter().all(Session::has_detached));
+}
