@@ -36,7 +36,12 @@ const TASKS: &[Task] = &[
     ("e2e", "run only the end-to-end suite; [TEST...]", test::e2e),
     ("kernels", "run the tracing tests on other kernels; [KERNEL...] [TEST...]", kernels::run),
     ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
-    ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
+    (
+        "soak",
+        "stress the tracers, also next to hostile neighbors, or function probes; [hostile|functions] \
+         [MINUTES]",
+        test::soak,
+    ),
     (
         "golden",
         "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions \
