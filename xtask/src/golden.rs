@@ -23,6 +23,7 @@ pub(crate) const MODULES: &[&str] = &[
     "tests/go/unmodified",
     "usdt-gen/src/inject/helper",
     "tests/go/functions",
+    "tests/go/oracle",
 ];
 
 /// The modules that depend on many libraries: the packages for them, and the program that uses these.
