@@ -15,6 +15,7 @@
 use crate::binary::GoBinary;
 use crate::code_exits::find_exits;
 use crate::function_entry::{MAX_PROLOGUE_SIZE, amd64_site_offset, arm64_site_offset};
+use crate::inlined_calls::InlinedCall;
 use crate::register_abi::integer_registers;
 use stapsdt::argspec::Arch;
 use stapsdt::source::Source;
@@ -180,6 +181,18 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
             }
         }
         Ok(FunctionSites { entry: start + entry as u64, returns, tail_calls: exits.jumps_out })
+    }
+
+    /// Returns up to `max` places in which calls of functions are inlined, as
+    /// [`FunctionTable::inlined_calls`](crate::pclntab::FunctionTable::inlined_calls) does.
+    pub fn inlined_calls<'n>(
+        &self,
+        functions: impl IntoIterator<Item = &'n str>,
+        max: usize,
+    ) -> Vec<InlinedCall<'a>> {
+        let layout = self.function_table();
+        let table = layout.and_then(|layout| layout.table(self.view.source()));
+        table.map(|table| table.inlined_calls(functions, max)).unwrap_or_default()
     }
 
     /// Returns the name of the function at a link-time address; `None` if there is none.

@@ -16,6 +16,8 @@ const MAX_CALLS: u64 = 1 << 14;
 /// A call that was inlined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InlinedCall<'a> {
+    /// The function that was called.
+    pub function: String,
     /// The function with the call, after inlining.
     pub caller: &'a str,
     /// The line of the call; `None` if the table has none.
@@ -42,13 +44,17 @@ struct Tree {
 }
 
 impl<'a, S: Source<'a>> FunctionTable<'a, S> {
-    /// Returns the inlined calls of a function, by the address of the caller, at most `max` of them.
+    /// Returns the inlined calls of functions, by the address of the caller, at most `max` of them.
     /// It reads the whole table.
     ///
     /// The result is empty for Go before 1.20, which has another layout of inlined calls, and for
     /// stripped files of Go before 1.26, which do not say where the calls are.
-    pub fn inlined_calls(&self, function: &str, max: usize) -> Vec<InlinedCall<'a>> {
-        let names = self.name_offsets([function]);
+    pub fn inlined_calls<'n>(
+        &self,
+        functions: impl IntoIterator<Item = &'n str>,
+        max: usize,
+    ) -> Vec<InlinedCall<'a>> {
+        let names = self.name_offsets(functions);
         let mut calls = Vec::new();
         if names.is_empty() || self.layout.func_data.is_none() {
             return calls;
@@ -75,10 +81,11 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         let count = starts.keys().max().map_or(0, |last| (last + 1).min(MAX_CALLS));
         for index in 0..count {
             let Some(node) = self.node(&tree, index, caller) else { return };
-            if names.contains_key(&node.name.into()) {
+            if let Some(function) = names.get(&node.name.into()) {
+                let function = (*function).to_owned();
                 let line = self.line(caller, node.call_address);
                 let address = starts.get(&index).copied();
-                calls.push(InlinedCall { caller: caller.name, line, address });
+                calls.push(InlinedCall { function, caller: caller.name, line, address });
             }
         }
     }

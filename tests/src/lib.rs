@@ -11,6 +11,7 @@ pub mod containment;
 pub mod debian;
 pub mod matrix;
 pub mod neighbors;
+pub mod oracle;
 pub mod sample_elf;
 pub mod soak;
 pub mod targets;

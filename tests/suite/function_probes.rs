@@ -276,6 +276,13 @@ fn reads_registers_of_stripped_programs() {
 }
 
 #[test]
+fn every_call_on_moving_stacks_has_one_outcome() {
+    if have(&[Need::Bpf]) {
+        usdt_e2e::soak::functions::short().unwrap();
+    }
+}
+
+#[test]
 fn lists_signatures_and_says_what_cannot_be_probed() {
     let app = build(NEWEST);
     let list = |globs: &[&str]| {
@@ -291,6 +298,8 @@ fn lists_signatures_and_says_what_cannot_be_probed() {
     let messages = text(&refused.stderr);
     for part in [
         "skipped func:main.inlined: the compiler inlined its calls",
+        "func:main.inlined misses calls that are inlined, at main.go:",
+        " in main.work.func1",
         "skipped func:runtime.memmove: written in assembly",
         "skipped func:runtime.write: a function of the runtime without a stack check",
         "no probe matches `func:main.inlined`; the target has no such function",

@@ -427,7 +427,7 @@ fn finds_inlined_calls() {
         let data = std::fs::read(build(release, &[])).unwrap();
         let go = GoBinary::parse(&data).unwrap();
         let table = go.function_table().unwrap().table(&data[..]).unwrap();
-        let calls = table.inlined_calls("main.small", 10);
+        let calls = table.inlined_calls(["main.small"], 10);
         if release == releases()[0] {
             assert_eq!(calls, [], "Go 1.19 has another layout");
             continue;
@@ -439,7 +439,7 @@ fn finds_inlined_calls() {
         let main = table.lookup(address).unwrap();
         let frames: Vec<&str> = table.frames(&main, address).iter().map(|f| f.function).collect();
         assert_eq!(frames, ["main.small", "main.main"], "{release}");
-        assert_eq!(table.inlined_calls("main.paths", 10), []);
+        assert_eq!(table.inlined_calls(["main.paths"], 10), []);
     }
 }
 

@@ -23,6 +23,8 @@ mod docs;
 mod errors;
 mod export;
 mod fresh_root;
+mod function_debug_files;
+mod function_oracle;
 mod function_probes;
 mod function_values;
 mod generated_code;

@@ -2,6 +2,7 @@
 
 use crate::command::{Explain, Failure, Outcome, command, execute, install_cargo_tool, root};
 use crate::setup;
+use std::ffi::OsString;
 use std::path::Path;
 
 const TARGETS: &[&str] = &[
@@ -13,6 +14,7 @@ const TARGETS: &[&str] = &[
     "blob",
     "sealer",
     "gobinary",
+    "dwarf",
     "elf",
     "demangle",
     "filter",
@@ -25,9 +27,55 @@ const TARGETS: &[&str] = &[
     "configuration",
 ];
 /// The targets whose inputs are changes of a valid file.
-const MUTATORS: &[&str] = &["gobinary", "elf"];
+const MUTATORS: &[&str] = &["gobinary", "dwarf", "elf"];
 /// Default run time of each target, in seconds.
 const DEFAULT_SECONDS: &str = "600";
+
+/// Go binaries that a target changes.
+struct GoBinaries {
+    target: &'static str,
+    /// The environment variable that names the files.
+    variable: &'static str,
+    /// The folder of the module, and the package in it.
+    source: (&'static str, &'static str),
+    /// The names of the files, and flags of the go command.
+    builds: [(&'static str, &'static str); 2],
+}
+
+const GO_BINARIES: &[GoBinaries] = &[
+    // Any binary with a function table and DWARF will do, and one without DWARF and symbols.
+    GoBinaries {
+        target: "gobinary",
+        variable: "USDT_FUZZ_GO",
+        source: ("tests/go", "./hits"),
+        builds: [("go-binary", "-ldflags="), ("go-stripped", "-ldflags=-s -w")],
+    },
+    GoBinaries {
+        target: "dwarf",
+        variable: "USDT_FUZZ_DWARF",
+        source: ("tests/go/functions", "."),
+        builds: [
+            ("go-dwarf", "-ldflags=-compressdwarf=false"),
+            ("go-compressed", "-ldflags=-compressdwarf=true"),
+        ],
+    },
+];
+
+impl GoBinaries {
+    /// Builds the files, and returns the environment variable that names them.
+    fn build(&self) -> Outcome<(&'static str, OsString)> {
+        let tools = setup::build()?;
+        let (folder, package) = self.source;
+        let files = self.builds.map(|(name, _)| root().join("fuzz/target").join(name));
+        for (file, (_, flags)) in files.iter().zip(self.builds) {
+            let file = file.display().to_string();
+            let mut build = tools.go("go", &["build", flags, "-o", &file, package]);
+            execute(build.current_dir(root().join(folder)))?;
+        }
+        let files = std::env::join_paths(files).explain("cannot name the Go binaries")?;
+        Ok((self.variable, files))
+    }
+}
 
 /// `fuzz [TARGET|all] [--seconds N]`.
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -44,19 +92,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
     }
     install_cargo_tool("fuzz")?;
-    // Any Go binary with a function table and DWARF will do, and one without DWARF and symbols.
-    let go = [("go-binary", "-ldflags="), ("go-stripped", "-ldflags=-s -w")]
-        .map(|(name, flags)| (root().join("fuzz/target").join(name), flags));
-    if targets.contains(&"gobinary") {
-        let tools = setup::build()?;
-        for (path, flags) in &go {
-            let path = path.display().to_string();
-            let mut build = tools.go("go", &["build", flags, "-o", &path, "./hits"]);
-            execute(build.current_dir(root().join("tests/go")))?;
-        }
-    }
-    let go =
-        std::env::join_paths(go.map(|(path, _)| path)).explain("cannot name the Go binaries")?;
+    let binaries = GO_BINARIES.iter().filter(|binaries| targets.contains(&binaries.target));
+    let variables = binaries.map(GoBinaries::build).collect::<Outcome<Vec<_>>>()?;
     for target in targets {
         seed(target)?;
         // No sanitizer is needed: the code is safe Rust, and the targets check memory themselves.
@@ -70,7 +107,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             limits.extend(["-len_control=0".into(), "-max_len=257".into()]);
         }
         let mut fuzz = command("cargo", &["fuzz", "run", "--sanitizer", "none", target, "--"]);
-        execute(fuzz.args(limits).env("USDT_FUZZ_GO", &go).current_dir(root().join("fuzz")))?;
+        execute(fuzz.args(limits).envs(variables.clone()).current_dir(root().join("fuzz")))?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ pub(crate) const MODULES: &[&str] = &[
     "tests/go/unmodified",
     "usdt-gen/src/inject/helper",
     "tests/go/functions",
+    "tests/go/oracle",
     LIBRARIES[2],
     LIBRARIES[3],
 ];

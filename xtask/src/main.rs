@@ -40,7 +40,12 @@ const TASKS: &[Task] = &[
         kernels::run,
     ),
     ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
-    ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
+    (
+        "soak",
+        "stress the tracers, also next to hostile neighbors, or function probes; [hostile|functions] \
+         [MINUTES]",
+        test::soak,
+    ),
     (
         "golden",
         "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions \

@@ -59,13 +59,15 @@ pub(crate) fn matrix(args: &[String]) -> Outcome {
     run_program("matrix", args)
 }
 
-/// Runs the soak test, for half an hour by default, or next to hostile neighbors, for ten minutes.
+/// Runs the soak test, for half an hour by default, next to hostile neighbors, for ten minutes, or of
+/// function probes, for an hour.
 pub(crate) fn soak(args: &[String]) -> Outcome {
     let (mode, minutes, default) = match args {
         [mode, minutes @ ..] if mode == "hostile" => (Some(mode.clone()), minutes, "10"),
+        [mode, minutes @ ..] if mode == "functions" => (Some(mode.clone()), minutes, "60"),
         minutes => (None, minutes, "30"),
     };
-    if mode.is_some() {
+    if mode.as_deref() == Some("hostile") {
         // Limits of time and memory are those of the release build.
         let build = ["--release", "-p", "usdt-attach-cli", "--bin", "usdt-attach"];
         execute(&mut setup::test()?.cargo("build", &build))?;

@@ -1,6 +1,7 @@
 //! The tools of a machine that is set up, and commands that use them.
 
 use crate::command::{Outcome, command, execute, root};
+use crate::setup;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,10 +26,12 @@ impl Tools {
         command
     }
 
-    /// Returns `PATH` with our own tools and the Go toolchain first.
+    /// Returns `PATH` with our own tools, the Go toolchain and Delve first.
     pub(crate) fn path(&self) -> String {
         let rest = std::env::var("PATH").unwrap_or_default();
-        format!("{}:{}:{rest}", root().join("target/debug").display(), self.go_bin.display())
+        let ours = [root().join("target/debug"), self.go_bin.clone(), setup::delve_folder()];
+        let ours = ours.map(|folder| folder.display().to_string()).join(":");
+        format!("{ours}:{rest}")
     }
 
     /// Returns the environment of commands that use our tools and other tracers.

@@ -28,7 +28,7 @@ const fn part(name: &'static str, run: fn() -> Result<Vec<Table>, String>) -> Pa
 }
 
 /// All parts.
-pub(crate) const PARTS: [Part; 10] = [
+pub(crate) const PARTS: [Part; 11] = [
     part("off", off::run),
     part("on", on::run),
     part("attacher", attacher::run),

@@ -39,7 +39,7 @@ pub enum DebugInfoError {
         "the debug information belongs to another binary: build ID `{found}`, not `{expected}`"
     )]
     OtherBuildId {
-        /// The build ID of the binary in hexadecimal digits; empty if it has none.
+        /// The build ID of the binary: GNU's in hexadecimal digits, or Go's.
         expected: String,
         /// The build ID of the separate file.
         found: String,
@@ -96,15 +96,33 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
         go: &GoBinary<'a, S>,
         file: S,
     ) -> Result<DebugInfo<'a, S>, DebugInfoError> {
+        DebugInfo::is_of(go, file)?;
         let view = View::read(file).map_err(|_| DebugInfoError::NotElf)?;
+        DebugInfo::read_from(go, &view)
+    }
+
+    /// Returns true if a separate file belongs to a binary, and false if that is not known, because
+    /// one of them has no build ID.
+    ///
+    /// # Errors
+    ///
+    /// [`DebugInfoError::OtherBuildId`] if both files have build IDs that differ,
+    /// [`DebugInfoError::NotElf`] if the file is not an ELF file, and [`DebugInfoError::Missing`] if
+    /// it has no debug information.
+    pub fn is_of(go: &GoBinary<'a, S>, file: S) -> Result<bool, DebugInfoError> {
+        let view = View::read(file).map_err(|_| DebugInfoError::NotElf)?;
+        if !has_dwarf(&view) {
+            return Err(DebugInfoError::Missing);
+        }
+        let mut is_known = false;
         for (expected, found) in build_ids(&go.view).into_iter().zip(build_ids(&view)) {
-            if let Some((expected, found)) = expected.zip(found)
-                && expected != found
-            {
+            let Some((expected, found)) = expected.zip(found) else { continue };
+            if expected != found {
                 return Err(DebugInfoError::OtherBuildId { expected, found });
             }
+            is_known = true;
         }
-        DebugInfo::read_from(go, &view)
+        Ok(is_known)
     }
 
     fn read_from(
@@ -161,12 +179,24 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     }
 }
 
-/// Returns the build IDs of a file in hexadecimal digits: GNU's and Go's.
+/// Returns true if a file has debug information.
+fn has_dwarf<'a, S: Source<'a>>(view: &View<'a, S>) -> bool {
+    [".debug_info", ".zdebug_info"].iter().any(|name| view.section(name).is_some())
+}
+
+/// Returns the build IDs of a file: GNU's in hexadecimal digits, and Go's, which is text.
 fn build_ids<'a, S: Source<'a>>(view: &View<'a, S>) -> [Option<String>; 2] {
     /// The size limit in bytes of Go's note.
     const MAX_NOTE: u64 = 4096;
+    /// The size in bytes of the header of Go's note, with the name `Go`.
+    const NOTE_HEADER: usize = 16;
     let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let go = view.section(".note.go.buildid").filter(|section| section.size <= MAX_NOTE);
     let go = go.and_then(|section| view.section_data(section));
-    [view.build_id().map(digits), go.map(digits)]
+    let text = |note: &[u8]| {
+        let id = note.get(NOTE_HEADER..)?.iter().filter(|byte| byte.is_ascii_graphic());
+        let id: String = id.map(|byte| char::from(*byte)).collect();
+        Some(id).filter(|id| !id.is_empty())
+    };
+    [view.build_id().map(digits), go.and_then(text)]
 }

@@ -1,3 +1,3 @@
 module usdt.local/functions
 
-go 1.17
+go 1.18

@@ -1,5 +1,5 @@
 // Functions calls functions in ways that tracers of functions have to get right, and writes to a
-// file, as JSON, what it did. It builds with every Go release from 1.17 on.
+// file, as JSON, what it did. It builds with every Go release from 1.18 on.
 //
 //	functions FILE [ROUNDS]
 package main

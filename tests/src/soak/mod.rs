@@ -5,6 +5,7 @@
 //! accounted for.
 
 mod clients;
+pub mod functions;
 pub mod hostile;
 mod long;
 mod program;

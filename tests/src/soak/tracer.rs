@@ -77,6 +77,11 @@ impl Tracer {
         self.process.signal(number);
     }
 
+    /// Returns true until the tracer exits.
+    pub(super) fn is_running(&mut self) -> Result<bool, String> {
+        self.process.0.try_wait().map(|status| status.is_none()).map_err(|e| e.to_string())
+    }
+
     /// Kills the tracer with SIGKILL.
     pub(super) fn kill(mut self) -> Result<(), String> {
         self.signal(KILL);

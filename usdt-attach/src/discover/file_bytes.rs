@@ -24,7 +24,7 @@ const GRANULE: u64 = 16 << 10;
 /// The number of lists of parts.
 const LISTS: usize = 64;
 /// The number of bytes that a file may hold while others do.
-const SMALL: u64 = 2 << 20;
+pub(super) const SMALL: u64 = 2 << 20;
 
 /// The bytes of a file.
 pub(crate) struct FileBytes {
@@ -36,7 +36,8 @@ pub(crate) struct FileBytes {
     held: AtomicU64,
     /// Append-only lists of the parts, by the number of their first granule.
     parts: [OnceLock<Box<Part>>; LISTS],
-    permit: OnceLock<Permit>,
+    /// Shared with the files that are read at the same time.
+    permit: Arc<OnceLock<Permit>>,
     problem: OnceLock<Problem>,
 }
 
@@ -63,9 +64,14 @@ impl FileBytes {
             limit,
             held: AtomicU64::new(0),
             parts: std::array::from_fn(|_| OnceLock::new()),
-            permit: OnceLock::new(),
+            permit: Arc::default(),
             problem: OnceLock::new(),
         }
+    }
+
+    /// Shares the permit with another file, which the same thread reads at the same time.
+    pub(crate) fn next_to(self, other: &FileBytes) -> FileBytes {
+        FileBytes { permit: Arc::clone(&other.permit), ..self }
     }
 
     /// Returns true if more than half of the limit is in use.
@@ -194,7 +200,7 @@ impl<'a> Source<'a> for &'a FileBytes {
 /// The permit to hold more than [`SMALL`] bytes of a file.
 ///
 /// A thread must not wait for it while it has one: it drops one [`FileBytes`] before it reads
-/// another, or uses a limit of [`SMALL`].
+/// another, lets both share it by [`FileBytes::next_to`], or uses a limit of [`SMALL`].
 struct Permit;
 
 static PERMIT_IS_TAKEN: Mutex<bool> = Mutex::new(false);
@@ -264,6 +270,18 @@ mod tests {
         assert_eq!(bytes.read(0, 200), None);
         assert!(matches!(bytes.problem.get(), Some(Problem::Truncated)));
         assert_eq!(bytes.copy(99, &mut [0; 2]), None);
+    }
+
+    #[test]
+    fn files_next_to_each_other_share_the_permit() {
+        let content = vec![7; SMALL as usize + 1];
+        let (_, first) = bytes_of(&content, 2 * SMALL);
+        let second = bytes_of(&content, 2 * SMALL).1.next_to(&first);
+        for bytes in [&first, &second] {
+            assert!(bytes.read(0, SMALL + 1).is_some());
+        }
+        drop(first);
+        assert!(second.permit.get().is_some());
     }
 
     #[test]

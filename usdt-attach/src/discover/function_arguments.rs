@@ -4,9 +4,9 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{ErrorWords, FileBytes};
+use super::{DebugFile, ErrorWords, FileBytes};
 use gobinary::GoBinary;
-use gobinary::dwarf::DebugInfo;
+use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
 use gobinary::function_search::{FoundFunction, argument_register};
 use gobinary::signature::{Format, Signature, Value, Variable, Word};
@@ -15,14 +15,20 @@ use indexmap::IndexMap;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
 
-/// The arguments that the options of a command name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArgumentNames {
+/// What the options of a command say about function probes.
+#[derive(Clone, Debug, Default)]
+pub struct FunctionOptions {
     /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings
     /// and errors.
     pub chosen: Vec<String>,
     /// The arguments that filters, labels and histograms refer to. They are read in addition.
     pub used: Vec<String>,
+    /// Files with the debug information of binaries. [`check_debug_files`](super::check_debug_files)
+    /// says whether they belong to one.
+    pub debug_files: Vec<DebugFile>,
+    /// Whether to warn about inlined calls of functions that have code, too. It takes longer, because
+    /// the tables of all functions are read.
+    pub lists_inlined_calls: bool,
 }
 
 /// The arguments of a probe.
@@ -41,32 +47,45 @@ pub(super) struct FunctionArguments {
 /// Reads the arguments of the functions of one file.
 pub(super) struct ArgumentReader<'a, 'n> {
     debug_info: Option<DebugInfo<'a, &'a FileBytes>>,
+    /// Why the debug information, which exists, is not used.
+    debug_problem: Option<DebugInfoError>,
     arch: Arch,
-    names: &'n ArgumentNames,
+    options: &'n FunctionOptions,
     /// The chosen arguments, each with the reason why no function so far has it; `None` if one has
     /// it.
     problems: IndexMap<&'n str, Option<String>>,
 }
 
 impl<'a, 'n> ArgumentReader<'a, 'n> {
+    /// Opens the debug information of a binary, which is in `debug_file` unless that is `None`.
     pub(super) fn new(
         go: &GoBinary<'a, &'a FileBytes>,
+        debug_file: Option<&'a FileBytes>,
         arch: Arch,
-        names: &'n ArgumentNames,
+        options: &'n FunctionOptions,
     ) -> ArgumentReader<'a, 'n> {
-        ArgumentReader {
-            debug_info: DebugInfo::read(go).ok(),
-            arch,
-            names,
-            problems: IndexMap::new(),
-        }
+        let read = match debug_file {
+            Some(file) => DebugInfo::read_separate(go, file),
+            None => DebugInfo::read(go),
+        };
+        let (debug_info, problem) = match read {
+            Ok(debug_info) => (Some(debug_info), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let debug_problem = problem.filter(|problem| *problem != DebugInfoError::Missing);
+        ArgumentReader { debug_info, debug_problem, arch, options, problems: IndexMap::new() }
     }
 
-    /// Returns messages about the chosen arguments that no function has.
+    /// Returns messages about debug information that is not used, and about the chosen arguments that
+    /// no function has.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
-        self.problems.iter().filter_map(|(argument, problem)| {
+        let debug_problem = self
+            .debug_problem
+            .iter()
+            .map(|problem| format!("arguments of functions have no names and types: {problem}"));
+        debug_problem.chain(self.problems.iter().filter_map(|(argument, problem)| {
             problem.as_ref().map(|problem| format!("skipped the argument `{argument}`: {problem}"))
-        })
+        }))
     }
 
     /// Returns the signature of a function; `None` without debug information of it.
@@ -85,7 +104,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         if let Some(signature) = signature {
             out.signature = signature.to_string();
         }
-        if self.names.chosen.is_empty() {
+        if self.options.chosen.is_empty() {
             match signature {
                 Some(signature) => self.add_defaults(&mut out, signature, at),
                 None if at == Point::Entry => {
@@ -98,7 +117,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                 None => {}
             }
         }
-        for argument in &self.names.chosen {
+        for argument in &self.options.chosen {
             let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
             let read = self.named(signature, name, path, at);
             let problem = self.problems.entry(argument).or_insert_with(|| Some(String::new()));
@@ -114,7 +133,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                 }
             }
         }
-        for name in &self.names.used {
+        for name in &self.options.used {
             if let Ok(words) = self.named(signature, name, name, at) {
                 out.extend(words);
             }
@@ -153,7 +172,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         let (Some(signature), Some(debug_info)) = (signature, &mut self.debug_info) else {
             let argument = self.register(name, path, at);
             return argument.map(|argument| vec![argument]).ok_or_else(|| {
-                "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …".to_owned()
+                "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned()
             });
         };
         let named = variables(signature, at).enumerate();

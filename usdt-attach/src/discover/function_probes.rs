@@ -4,13 +4,15 @@
 //! A return probe has a site at each return instruction of the function. No return address is
 //! changed, as return probes of the kernel do: that corrupts the stacks of Go.
 
-use super::function_arguments::{ArgumentNames, ArgumentReader, FunctionArguments};
+use super::function_arguments::{ArgumentReader, FunctionArguments, FunctionOptions};
 use super::select::{FUNCTIONS, FunctionPattern, RETURN};
-use super::{FileBytes, Probe, ScannedObject, Source};
+use super::{FileBytes, Object, Probe, ScannedObject, Source, debug_files};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::function_search::{FoundFunction, FunctionSites, NoSites};
+use gobinary::inlined_calls::InlinedCall;
 use gobinary::value_path::Point;
+use indexmap::{IndexMap, IndexSet};
 use stapsdt::argspec::Arch;
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
@@ -20,17 +22,21 @@ use std::sync::Arc;
 
 /// The number of functions that the globs of a command may match in a file. Each has several sites.
 const MAX_FUNCTIONS: usize = 4096;
-/// The number of functions that are named in a warning.
+/// The number of functions and places that are named in a warning.
 const MAX_NAMED: usize = 3;
+/// The number of functions up to which inlined calls of them are looked for, which reads the tables of
+/// all functions.
+const MAX_INLINED: usize = 16;
+/// The number of inlined calls that are counted.
+const MAX_INLINED_CALLS: usize = 1000;
 
-/// Adds the functions of a Go binary that one of the globs names as probes. `names` are arguments
-/// that options refer to.
+/// Adds the functions of a Go binary that one of the globs names as probes.
 ///
 /// Functions that cannot be attached to get a warning that says why.
 pub(super) fn add_function_probes(
     one: &mut ScannedObject,
     globs: &[String],
-    names: &ArgumentNames,
+    options: &FunctionOptions,
 ) {
     let patterns: Vec<FunctionPattern> =
         globs.iter().filter_map(|glob| FunctionPattern::parse(glob)).collect();
@@ -39,17 +45,29 @@ pub(super) fn add_function_probes(
     }
     let bytes = one.object.bytes();
     let mut messages = Vec::new();
-    if let Some(mut search) = Search::start(&bytes, names) {
+    let debug_file = debug_files::find(&one.object, &bytes, &options.debug_files);
+    let debug_file = debug_file.unwrap_or_else(|reason| {
+        messages.push(format!("{}: {reason}", Escaped::new(&one.object.path)));
+        None
+    });
+    let debug_bytes = debug_file.as_ref().map(|file| file.bytes(&bytes));
+    if let Some(mut search) = Search::start(&bytes, debug_bytes.as_ref(), options) {
         let path = Escaped::new(&one.object.path).to_string();
         search.add(&patterns);
         one.probes.extend(search.probes.into_iter().map(Arc::new));
         messages.extend(search.messages.into_iter().map(|message| format!("{path}: {message}")));
+        let inlined = inlined_calls(&one.object, &bytes, &search.inlined);
+        messages.extend(inlined.into_iter().map(|message| format!("{path}: {message}")));
         let problems = search.arguments.problems();
         messages.extend(problems.map(|message| format!("{path}: {message}")));
         messages.extend(search.refused.messages(&path));
     }
-    if let Err(error) = bytes.check(&one.object) {
-        messages.push(format!("{error:#}"));
+    let debug = debug_file.as_ref().zip(debug_bytes.as_ref());
+    let read = debug.map(|(file, bytes)| (bytes, file.object()));
+    for (bytes, object) in read.into_iter().chain([(&bytes, &*one.object)]) {
+        if let Err(error) = bytes.check(object) {
+            messages.push(format!("{error:#}"));
+        }
     }
     let warning = |message| Warning::new(WarningKind::SkippedProbe, message);
     one.warnings.extend(messages.into_iter().map(warning));
@@ -65,22 +83,32 @@ struct Search<'a, 'n> {
     probes: Vec<Probe>,
     messages: Vec<String>,
     refused: Refused,
+    /// Whether inlined calls of functions with code are looked for, too.
+    lists_inlined_calls: bool,
+    /// The functions of which inlined calls are looked for.
+    inlined: Vec<String>,
 }
 
 impl<'a, 'n> Search<'a, 'n> {
     /// Reads the headers of a file; `None` if it is not a Go binary.
-    fn start(bytes: &'a FileBytes, names: &'n ArgumentNames) -> Option<Search<'a, 'n>> {
+    fn start(
+        bytes: &'a FileBytes,
+        debug_file: Option<&'a FileBytes>,
+        options: &'n FunctionOptions,
+    ) -> Option<Search<'a, 'n>> {
         let view = View::read(bytes).ok()?;
         let (arch, go) = view.arch().zip(GoBinary::read(bytes))?;
         Some(Search {
             view,
             goid_offset: go.goid_offset(),
-            arguments: ArgumentReader::new(&go, arch, names),
+            arguments: ArgumentReader::new(&go, debug_file, arch, options),
             go,
             arch,
             probes: Vec::new(),
             messages: Vec::new(),
             refused: Refused::default(),
+            lists_inlined_calls: options.lists_inlined_calls,
+            inlined: Vec::new(),
         })
     }
 
@@ -113,6 +141,10 @@ impl<'a, 'n> Search<'a, 'n> {
                 Ok(sites) => self.add_sites(function, &sites, [wants(false), wants(true)]),
                 Err(reason) => self.refused.add(&function.name, describe(&reason)),
             }
+        }
+        self.inlined = found.inlined;
+        if self.lists_inlined_calls {
+            self.inlined.extend(found.functions.into_iter().map(|function| function.name));
         }
     }
 
@@ -187,6 +219,44 @@ impl<'a, 'n> Search<'a, 'n> {
     }
 }
 
+/// Returns messages about inlined calls of functions. Looking for them reads the tables of all
+/// functions, which are not kept in memory.
+fn inlined_calls(object: &Object, bytes: &FileBytes, functions: &[String]) -> Vec<String> {
+    if functions.is_empty() || functions.len() > MAX_INLINED {
+        return Vec::new();
+    }
+    let own = object.bytes().next_to(bytes);
+    let Some(go) = GoBinary::read(&own) else { return Vec::new() };
+    let calls = go.inlined_calls(functions.iter().map(String::as_str), MAX_INLINED_CALLS);
+    inlined_messages(&calls).collect()
+}
+
+/// Returns a message for each function of which calls are inlined, with the first of them.
+fn inlined_messages(calls: &[InlinedCall<'_>]) -> impl Iterator<Item = String> {
+    let mut places: IndexMap<&str, IndexSet<String>> = IndexMap::new();
+    for call in calls {
+        let place = match &call.line {
+            Some(line) => {
+                let file = line.file.rsplit('/').next().unwrap_or(line.file);
+                format!("{file}:{} in {}", line.line, call.caller)
+            }
+            None => call.caller.to_owned(),
+        };
+        places.entry(&call.function).or_default().insert(place);
+    }
+    places.into_iter().map(|(function, places)| {
+        let named: Vec<&str> = places.iter().take(MAX_NAMED).map(String::as_str).collect();
+        let more = match places.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "{FUNCTIONS}:{function} misses calls that are inlined, at {}{more}",
+            named.join(", ")
+        )
+    })
+}
+
 /// The functions that cannot be attached to, by reason.
 #[derive(Default)]
 struct Refused(Vec<(&'static str, Vec<String>)>);
@@ -232,6 +302,24 @@ fn describe(reason: &NoSites) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_the_places_of_inlined_calls() {
+        let call = |function: &str, caller, line| {
+            let line = Some(gobinary::pclntab::Line { file: "/src/app/main.go", line });
+            InlinedCall { function: function.to_owned(), caller, line, address: None }
+        };
+        let mut calls: Vec<InlinedCall<'_>> =
+            [7, 7, 9, 11, 12].map(|line| call("main.f", "main.main", line)).into();
+        calls.push(InlinedCall { line: None, ..call("main.g", "main.h", 1) });
+        assert_eq!(
+            inlined_messages(&calls).collect::<Vec<_>>(),
+            [
+                "func:main.f misses calls that are inlined, at main.go:7 in main.main, main.go:9 in main.main, main.go:11 in main.main and 1 more",
+                "func:main.g misses calls that are inlined, at main.h",
+            ]
+        );
+    }
 
     #[test]
     fn names_the_first_functions_of_each_reason() {

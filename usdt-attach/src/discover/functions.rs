@@ -5,7 +5,7 @@
 //! entry.
 
 use super::enum_labels::EnumLabels;
-use super::function_arguments::ArgumentNames;
+use super::function_arguments::FunctionOptions;
 use super::function_probes::add_function_probes;
 use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
 use crate::error::{Warning, WarningKind};
@@ -30,13 +30,13 @@ use std::sync::Arc;
 /// Functions that a glob names as `func:SYMBOL` or `func:SYMBOL%return` are added, too, without
 /// arguments that options name.
 pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
-    add_functions(found, globs, &ArgumentNames::default());
+    add_functions(found, globs, &FunctionOptions::default());
 }
 
-/// As [`add_function_entries`], with the arguments that options name:
-/// [`Options::argument_names`](crate::plan::Options::argument_names) returns them.
-pub fn add_functions(found: &mut [ScannedObject], globs: &[String], names: &ArgumentNames) {
-    found.iter_mut().for_each(|one| add_function_probes(one, globs, names));
+/// As [`add_function_entries`], with the options of a command:
+/// [`Options::function_options`](crate::plan::Options::function_options) returns them.
+pub fn add_functions(found: &mut [ScannedObject], globs: &[String], options: &FunctionOptions) {
+    found.iter_mut().for_each(|one| add_function_probes(one, globs, options));
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
     wanted.dedup_by_key(|p| p.name);

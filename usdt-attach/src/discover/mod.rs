@@ -7,6 +7,7 @@
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
 mod catalog;
+mod debug_files;
 mod enum_labels;
 mod file_bytes;
 mod file_facts;
@@ -33,11 +34,12 @@ mod schema_file;
 #[doc(hidden)]
 pub mod select;
 
+pub use debug_files::{DebugFile, check_debug_files};
 pub(crate) use enum_labels::EnumLabels;
 pub(crate) use file_bytes::FileBytes;
 #[doc(hidden)]
 pub use file_facts::{FileFacts, file_facts};
-pub use function_arguments::ArgumentNames;
+pub use function_arguments::FunctionOptions;
 pub use functions::{RuntimeEntries, add_function_entries, add_functions, runtime_entries};
 pub use host::pids;
 pub(crate) use host::scan_host;

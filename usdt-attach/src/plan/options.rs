@@ -3,8 +3,8 @@
 use super::histogram::Scale;
 use super::site::NopOptimization;
 use crate::bpf::cpus::cpu_ids_end;
-use crate::discover::ArgumentNames;
 use crate::discover::select::Glob;
+use crate::discover::{DebugFile, FunctionOptions};
 use crate::filter::{Filter, Subject};
 use crate::kernel::ProcessTree;
 use std::path::PathBuf;
@@ -53,6 +53,9 @@ pub struct Options {
     /// The arguments of function probes to read, each as a path such as `r.URL.Path`, or with a name
     /// for it, `path=r.URL.Path`. If empty, those with numbers, strings and errors.
     pub args: Vec<String>,
+    /// Files with the debug information (DWARF) of binaries without it, for the arguments of function
+    /// probes. Files in `/usr/lib/debug` are found without this.
+    pub debug_files: Vec<DebugFile>,
     /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it
     /// are counted as dropped. The default is 65,536.
     pub entries: u32,
@@ -109,9 +112,9 @@ pub enum Mode {
 }
 
 impl Options {
-    /// Returns the arguments that the options name, for
+    /// Returns the options of the search for functions, for
     /// [`add_functions`](crate::discover::add_functions).
-    pub fn argument_names(&self) -> ArgumentNames {
+    pub fn function_options(&self) -> FunctionOptions {
         let mut used: Vec<&Subject> =
             self.filter.iter().flat_map(|filter| filter.0.subjects()).collect();
         match &self.mode {
@@ -121,7 +124,12 @@ impl Options {
             Mode::Latency { key, by, .. } => used.extend(by.iter().chain(key)),
         }
         let used = used.into_iter().map(|subject| subject.name.clone());
-        ArgumentNames { chosen: self.args.clone(), used: used.collect() }
+        FunctionOptions {
+            chosen: self.args.clone(),
+            used: used.collect(),
+            debug_files: self.debug_files.clone(),
+            lists_inlined_calls: false,
+        }
     }
 }
 
@@ -144,6 +152,7 @@ impl Default for Options {
             stack: None,
             strings: Vec::new(),
             args: Vec::new(),
+            debug_files: Vec::new(),
             entries: 1 << 16,
             by_process: false,
             buffer: default_buffer(),

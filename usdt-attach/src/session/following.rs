@@ -209,7 +209,7 @@ impl Following {
             return Ok(Vec::new());
         }
         self.attacher.schema.iter().for_each(|schema| schema.apply(&mut objects));
-        let names = self.attacher.options.argument_names();
+        let names = self.attacher.options.function_options();
         add_functions(&mut objects, &self.attacher.globs, &names);
         self.follower.retain_selected(&mut objects, &self.attacher.globs);
         if objects.is_empty() {

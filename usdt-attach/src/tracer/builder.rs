@@ -3,7 +3,7 @@
 use super::{Aggregation, Tracer};
 use crate::backend::{Backend, BackendKind};
 use crate::discover::select::{Glob, select};
-use crate::discover::{self, SchemaFile};
+use crate::discover::{self, DebugFile, SchemaFile};
 use crate::error::{Error, Result, Warning};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Mode, Options, Plan, Scale};
@@ -152,6 +152,14 @@ impl TracerBuilder {
         self
     }
 
+    /// Adds files with the debug information of binaries without it, for the arguments of function
+    /// probes. Each must belong to a binary of the target. Default: files in `/usr/lib/debug`.
+    #[must_use]
+    pub fn debug_files(mut self, files: impl IntoIterator<Item = DebugFile>) -> Self {
+        self.options.debug_files.extend(files);
+        self
+    }
+
     /// Sets names and types of arguments, for binaries without a schema of their own.
     #[must_use]
     pub fn schema(mut self, schema: SchemaFile) -> Self {
@@ -260,7 +268,8 @@ impl TracerBuilder {
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
         let objects = &mut resolved.objects;
         self.schema.iter().for_each(|schema| schema.apply(objects));
-        discover::add_functions(objects, &self.globs, &self.options.argument_names());
+        discover::check_debug_files(objects, &self.options.debug_files)?;
+        discover::add_functions(objects, &self.globs, &self.options.function_options());
         let mut warnings = std::mem::take(&mut resolved.warnings);
         warnings.extend(objects.iter().flat_map(|scanned| scanned.warnings.clone()));
         let selected = select(objects, &self.globs)?;

@@ -32,6 +32,29 @@ pub(super) fn download_unmodified(bin: &Path) -> Outcome {
     output(go.env("GOENV", "off").env("GOFLAGS", "")).map(drop)
 }
 
+/// The release of Delve, which takes the newest Go release of the tests.
+const DELVE: &str = "v1.27.2";
+
+/// Returns the folder of Delve.
+pub(super) fn delve_folder() -> PathBuf {
+    root().join("target/delve").join(DELVE)
+}
+
+/// Builds Delve, unless it is there.
+pub(super) fn install_delve(bin: &Path) -> Outcome {
+    let folder = delve_folder();
+    if folder.join("dlv").exists() {
+        return Ok(());
+    }
+    let [.., newest] = TESTED;
+    let package = format!("github.com/go-delve/delve/cmd/dlv@{DELVE}");
+    eprintln!("installing {package}");
+    let mut go = Command::new(bin.join("go"));
+    go.args(["install", &package]).current_dir("/").env("GOBIN", folder);
+    go.envs([("GOTOOLCHAIN", format!("go{newest}").as_str()), ("GOENV", "off"), ("GOFLAGS", "")]);
+    output(&mut go).map(drop)
+}
+
 /// Returns the minor version of the Go toolchain in a folder.
 fn minor(bin: &Path) -> Option<u32> {
     let go = bin.join("go");

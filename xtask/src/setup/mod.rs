@@ -9,7 +9,7 @@ use crate::command::{Failure, Outcome, command, execute, privileged};
 use crate::tools::Tools;
 use apt::apt;
 use packaging::Architecture;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Debian packages: a file that shows that the package is installed, and its name.
 type Packages = &'static [(&'static str, &'static str)];
@@ -119,9 +119,15 @@ pub(crate) fn demo() -> Outcome<Tools> {
 pub(crate) fn test() -> Outcome<Tools> {
     let tools = install(&[LINKER, TEST, SPELLING])?;
     go::download_unmodified(&tools.go_bin)?;
+    go::install_delve(&tools.go_bin)?;
     fresh_root::find_or_install()?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
+}
+
+/// Returns the folder of Delve, with which values of functions are compared.
+pub(crate) fn delve_folder() -> PathBuf {
+    go::delve_folder()
 }
 
 /// Installs the requirements of a release for every architecture.

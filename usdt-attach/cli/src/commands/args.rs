@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover::select::{Selected, select, select_if_any};
-use usdt_attach::discover::{self, RuntimeEntries, ScannedObject, SchemaFile, Source};
+use usdt_attach::discover::{self, DebugFile, RuntimeEntries, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
@@ -72,6 +72,10 @@ pub(crate) struct HitArgs {
     /// repeated
     #[arg(long = "arg", value_name = "PATH", help_heading = "Argument types")]
     pub(crate) args: Vec<String>,
+    /// Read the arguments of function probes by the debug information (DWARF) in this file, for a
+    /// stripped binary; may be repeated
+    #[arg(long = "debug", value_name = "FILE", help_heading = "Argument types")]
+    pub(crate) debug_files: Vec<PathBuf>,
     /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
     /// providers are built in
     #[arg(long, value_name = "FILE", help_heading = "Argument types")]
@@ -192,8 +196,10 @@ impl HitArgs {
             found.extend(libraries.objects);
         }
         schema.iter().for_each(|s| s.apply(&mut found));
-        let options = Options { filter: self.filter.clone(), args: self.args.clone(), ..options };
-        discover::add_functions(&mut found, globs, &options.argument_names());
+        let debug_files = open_debug_files(&self.debug_files, &found)?;
+        let (filter, args) = (self.filter.clone(), self.args.clone());
+        let options = Options { filter, args, debug_files, ..options };
+        discover::add_functions(&mut found, globs, &options.function_options());
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| &f.warnings));
@@ -226,6 +232,17 @@ impl HitArgs {
         };
         Ok(ResolvedArgs { target, found, processes, child, selected, schema, options })
     }
+}
+
+/// Opens files with debug information, each of which must belong to one of the binaries.
+pub(crate) fn open_debug_files(
+    paths: &[PathBuf],
+    found: &[ScannedObject],
+) -> Result<Vec<DebugFile>> {
+    let files: Vec<DebugFile> =
+        paths.iter().map(|path| DebugFile::open(path)).collect::<Result<_>>()?;
+    discover::check_debug_files(found, &files)?;
+    Ok(files)
 }
 
 /// Says which libraries a command leaves out that does not follow its target.

@@ -1,6 +1,6 @@
 //! `usdt-attach list`.
 
-use super::args::report_runtime_entries;
+use super::args::{open_debug_files, report_runtime_entries};
 use super::process_arg::{self, ProcessArg};
 use crate::output::progress::{Progress, is_watched};
 use crate::output::{check_write, json, text};
@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover::select::{Selected, select};
-use usdt_attach::discover::{self, ScannedObject, SchemaSource};
+use usdt_attach::discover::{self, FunctionOptions, ScannedObject, SchemaSource};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -30,6 +30,10 @@ pub(crate) struct ListArgs {
     /// providers are built in
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    /// Read the signatures of functions from the debug information (DWARF) in this file, for a
+    /// stripped binary; may be repeated
+    #[arg(long = "debug", value_name = "FILE")]
+    debug_files: Vec<PathBuf>,
     /// Binary to list (unless -p or --all is given), then globs: `provider:probe`
     #[arg(value_name = "BIN|GLOB", required_unless_present_any = ["pid", "all"])]
     file_and_globs: Vec<OsString>,
@@ -60,7 +64,10 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     if let Some(file) = &args.schema {
         discover::SchemaFile::read(file)?.apply(&mut found);
     }
-    discover::add_function_entries(&mut found, &globs);
+    let debug_files = open_debug_files(&args.debug_files, &found)?;
+    let options =
+        FunctionOptions { debug_files, lists_inlined_calls: true, ..FunctionOptions::default() };
+    discover::add_functions(&mut found, &globs, &options);
     drop(progress);
     warn(warnings);
     warn(found.iter().flat_map(|f| &f.warnings));

@@ -1,0 +1,35 @@
+//! Values of function probes, compared with what Delve shows at the same calls. `cargo xtask matrix
+//! functions` compares more programs.
+
+use usdt_e2e::oracle::{Program, own, third_party};
+use usdt_e2e::{Need, have};
+
+/// Compares a program, and fails if fewer values than this were compared.
+fn compare(program: &Program, optimized: bool, least: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = program.build(optimized, folder.path()).unwrap();
+    let compared = program.compare(&file).unwrap_or_else(|problem| {
+        panic!("{} (optimized: {optimized}): {problem}", program.name);
+    });
+    assert!(compared >= least, "{}: only {compared} values were compared", program.name);
+}
+
+#[test]
+fn values_of_parameters_and_results_are_those_of_a_debugger() {
+    if !have(&[Need::Bpf, Need::Program("dlv")]) {
+        return;
+    }
+    let [values, paths] = own();
+    for optimized in [true, false] {
+        compare(&values, optimized, 300);
+        compare(&paths, optimized, 40);
+    }
+}
+
+#[test]
+fn values_in_a_third_party_program_of_an_old_release_are_those_of_a_debugger() {
+    if !have(&[Need::Bpf, Need::Program("dlv")]) {
+        return;
+    }
+    compare(&third_party(), true, 100);
+}
