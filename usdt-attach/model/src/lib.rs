@@ -76,7 +76,7 @@ impl Shared {
         let head = ring.head.load(Acquire);
         let fits = tail - head < CAPACITY;
         if fits {
-            let at = (tail % CAPACITY) as usize;
+            let at = tail as usize % ring.records.len();
             // SAFETY: loom fails if another thread accesses the cell at the same time.
             ring.records[at].with_mut(|record| unsafe { *record = (time, number) });
             ring.tail.store(tail + 1, Release);
@@ -126,7 +126,7 @@ impl Reader {
     #[allow(unsafe_code)] // loom's cells check every access
     fn first(&self, cpu: usize) -> Option<(u64, u64)> {
         let (head, ring) = (self.heads[cpu], &self.shared.rings[cpu]);
-        let cell = &ring.records[(head % CAPACITY) as usize];
+        let cell = &ring.records[head as usize % ring.records.len()];
         // SAFETY: loom fails if another thread writes to the cell at the same time.
         (head < self.ends[cpu]).then(|| cell.with(|record| unsafe { *record }))
     }
