@@ -26,6 +26,20 @@ fn values_of_parameters_and_results_are_those_of_a_debugger() {
     }
 }
 
+/// A debugger does not find results in optimized code.
+#[test]
+fn results_are_those_of_a_build_without_optimizations() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let [values, _] = own();
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [optimized, unoptimized] =
+        [0, 1].map(|index| values.build(index == 0, folders[index].path()).unwrap());
+    let compared = values.compare_builds(&optimized, &unoptimized).unwrap();
+    assert!(compared >= 500, "only {compared} values were compared");
+}
+
 #[test]
 fn values_in_a_third_party_program_of_an_old_release_are_those_of_a_debugger() {
     if !have(&[Need::Bpf, Need::Program("dlv")]) {

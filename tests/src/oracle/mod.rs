@@ -112,6 +112,20 @@ impl Program {
         }
     }
 
+    /// Runs a cell of the matrix, and returns the number of values that were compared.
+    fn run_cell(&self, cell: &str) -> Result<usize, String> {
+        let folders = [(); 2].map(|()| tempfile::tempdir().map_err(|e| e.to_string()));
+        let [optimized, unoptimized] = folders;
+        let (optimized, unoptimized) = (optimized?, unoptimized?);
+        let optimized = || self.build(true, optimized.path());
+        let unoptimized = || self.build(false, unoptimized.path());
+        match cell {
+            "optimized" => self.compare(&optimized()?),
+            "unoptimized" => self.compare(&unoptimized()?),
+            _ => self.compare_builds(&optimized()?, &unoptimized()?),
+        }
+    }
+
     fn arguments(&self, folder: &Path, port: u16) -> Vec<OsString> {
         let folder = folder.display().to_string();
         let argument =
@@ -124,35 +138,12 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// Fails with the first difference, and if hardly anything could be compared.
+    /// Fails with the first difference, and if no event has one of the paths.
     pub fn compare(&self, file: &Path) -> Result<usize, String> {
-        let folder = || tempfile::tempdir().map_err(|e| e.to_string());
-        let ours = self.traced(file, folder()?.path())?;
-        let theirs = delve::hits(self, file, folder()?.path())?;
-        let mut compared = 0;
-        for function in self.functions {
-            for probe in [Probe::entry(function), Probe::returns(function)] {
-                let none = Vec::new();
-                let name = probe.name();
-                let (ours, theirs) =
-                    (ours.get(&probe).unwrap_or(&none), theirs.get(&probe).unwrap_or(&none));
-                if ours.len() != theirs.len() || ours.is_empty() {
-                    let counts = (ours.len(), theirs.len());
-                    return Err(format!("{name}: {} hits, {} with Delve", counts.0, counts.1));
-                }
-                for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-                    for (argument, theirs) in theirs {
-                        let Some(ours) = ours.get(argument) else { continue };
-                        if ours != theirs {
-                            return Err(format!(
-                                "{name}, hit {number}: `{argument}` is {ours}, with Delve {theirs}"
-                            ));
-                        }
-                        compared += 1;
-                    }
-                }
-            }
-        }
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let ours = self.traced(file)?;
+        let theirs = delve::hits(self, file, folder.path())?;
+        let compared = self.compare_hits(&ours, &theirs, "with Delve")?;
         for path in self.paths {
             let known = path.split_once(' ').is_some_and(|(probe, path)| {
                 let has = |(p, hits): (&Probe, &Vec<Hit>)| {
@@ -162,6 +153,51 @@ impl Program {
             });
             if !known {
                 return Err(format!("no event has `{path}`"));
+            }
+        }
+        Ok(compared)
+    }
+
+    /// Compares what `usdt-attach` prints for an optimized build with what it prints for another one,
+    /// whose results Delve finds. Returns the number of values that were compared.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first difference.
+    pub fn compare_builds(&self, optimized: &Path, unoptimized: &Path) -> Result<usize, String> {
+        let (ours, theirs) = (self.traced(optimized)?, self.traced(unoptimized)?);
+        self.compare_hits(&ours, &theirs, "without optimizations")
+    }
+
+    /// Compares the hits of each function, and returns the number of values that both have.
+    fn compare_hits(
+        &self,
+        ours: &Hits,
+        theirs: &Hits,
+        where_theirs: &str,
+    ) -> Result<usize, String> {
+        let mut compared = 0;
+        for function in self.functions {
+            for probe in [Probe::entry(function), Probe::returns(function)] {
+                let none = Vec::new();
+                let name = probe.name();
+                let (ours, theirs) =
+                    (ours.get(&probe).unwrap_or(&none), theirs.get(&probe).unwrap_or(&none));
+                if ours.len() != theirs.len() || ours.is_empty() {
+                    let counts = (ours.len(), theirs.len());
+                    return Err(format!("{name}: {} hits, {} {where_theirs}", counts.0, counts.1));
+                }
+                for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+                    for (argument, theirs) in theirs {
+                        let Some(ours) = ours.get(argument) else { continue };
+                        if ours != theirs {
+                            return Err(format!(
+                                "{name}, hit {number}: `{argument}` is {ours}, {where_theirs} {theirs}"
+                            ));
+                        }
+                        compared += 1;
+                    }
+                }
             }
         }
         Ok(compared)
@@ -182,8 +218,9 @@ impl Program {
     }
 
     /// Runs the program under `usdt-attach`, and returns its events.
-    fn traced(&self, file: &Path, folder: &Path) -> Result<Hits, String> {
-        let port = free_port();
+    fn traced(&self, file: &Path) -> Result<Hits, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let (folder, port) = (folder.path(), free_port());
         let mut args: Vec<String> = vec!["trace".into(), "--json".into()];
         args.extend(["--max-string".into(), "1024".into()]);
         for function in self.functions {
@@ -246,17 +283,12 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let mut failed = Vec::new();
     let mut count = 0;
     for program in PROGRAMS {
-        for (build, optimized) in [("optimized", true), ("unoptimized", false)] {
-            let name = format!("{}/functions/{}/{build}", program.release, program.name);
-            if !words.iter().all(|word| name.contains(word.as_str())) {
-                continue;
-            }
+        let cells = ["optimized", "unoptimized", "builds"]
+            .map(|cell| (cell, format!("{}/functions/{}/{cell}", program.release, program.name)));
+        let is_wanted = |name: &str| words.iter().all(|word| name.contains(word.as_str()));
+        for (cell, name) in cells.iter().filter(|(_, name)| is_wanted(name)) {
             count += 1;
-            let outcome = tempfile::tempdir().map_err(|e| e.to_string()).and_then(|folder| {
-                let file = program.build(optimized, folder.path())?;
-                program.compare(&file)
-            });
-            let outcome = match outcome {
+            let outcome = match program.run_cell(cell) {
                 Ok(compared) => format!("yes, {compared} values"),
                 Err(problem) => {
                     failed.push(name.clone());
