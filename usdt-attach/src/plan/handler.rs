@@ -439,7 +439,7 @@ impl<'a> HandlerBuilder<'a> {
     ) -> Result<FrameRegion, String> {
         let head = if first.is_some() { 8 } else { 0 };
         let kinds = by.iter().map(|s| self.field_kind(s)).collect::<Result<Vec<_>, _>>()?;
-        let size = head + kinds.iter().map(|k| k.size()).sum::<u32>();
+        let size = head + kinds.iter().map(FieldKind::size).sum::<u32>();
         let slots = by
             .iter()
             .zip(&kinds)
