@@ -3,7 +3,9 @@
 
 use super::program::{self, Programs};
 use super::{COLLECTOR, Setup, listen, table};
-use crate::harness::{self, OTHER_CPU, SEAL, TARGET_CPU, our_tool, output, time_command, with_path};
+use crate::harness::{
+    self, OTHER_CPU, SEAL, TARGET_CPU, our_tool, output, time_command, with_path,
+};
 use crate::results::{Column, Plot, Row, Table};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -160,7 +162,11 @@ fn builds() -> Result<Vec<Build>, String> {
     let mut builds = vec![
         build("no probes", off, String::new()),
         build("injected into the handler", off, flags("build-handler", HANDLER, &folder)?),
-        build("injected into the server and the handler", off, flags("build-server", SERVER, &folder)?),
+        build(
+            "injected into the server and the handler",
+            off,
+            flags("build-server", SERVER, &folder)?,
+        ),
         build("written by hand", &[SEAL], String::new()),
     ];
     let orchestrion = program::orchestrion_folder();
