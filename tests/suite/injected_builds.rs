@@ -124,6 +124,26 @@ fn builds_are_reproducible() {
     assert!(binaries[0] == binaries[1], "the binaries differ");
 }
 
+/// The language version of a module applies to the code that is added to its packages.
+#[test]
+fn packages_of_old_language_versions_have_the_probes() {
+    for release in [TESTED[0], RELEASE] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "go.mod", "module example.com/old\n\ngo 1.7\n");
+        write(
+            folder.path(),
+            "main.go",
+            "package main\n\nimport \"time\"\n\nfunc main() { work(1, \"a\", nil, 1) }\n\n//go:noinline\n\
+             func work(n int, s string, v interface{}, d time.Duration) error { println(n, s); return nil }\n",
+        );
+        let flags = inject(release, &["main.work"]).current_dir(folder.path()).output().unwrap();
+        assert!(flags.status.success(), "{}", text(&flags.stderr));
+        let mut build = go(release, &["build", "-o", "program", "."]);
+        stdout(build.current_dir(folder.path()).env("GOFLAGS", text(&flags.stdout).trim()));
+        assert_eq!(count(&folder.path().join("program")), 2, "{release}");
+    }
+}
+
 #[test]
 fn vendored_modules_and_workspaces_have_the_probes() {
     let folder = tempfile::tempdir().unwrap();

@@ -152,9 +152,9 @@ fn read_rules(args: &InjectArgs, color: bool) -> Result<RuleSet, CommandError> {
 
 /// Prints presets as one rule file.
 fn print_presets(names: &[String]) -> Result<i32, CommandError> {
-    let files: Vec<&str> =
+    let rules: Vec<&str> =
         names.iter().filter_map(|name| Preset::find(name)).map(|preset| preset.text).collect();
-    print(&files.join("\n"))?;
+    print(&rules.join("\n"))?;
     Ok(OK)
 }
 

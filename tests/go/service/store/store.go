@@ -37,16 +37,20 @@ func Open(path string) (*Store, error) {
 // Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Put sets an item.
-func (s *Store) Put(key Key, value []byte) (hash uint64, err error) {
+// Put sets an item, and returns the state of the hash of its value.
+func (s *Store) Put(key Key, value []byte) (hash []byte, err error) {
 	digest := xxhash.New()
 	if _, err := digest.Write(value); err != nil {
-		return 0, err
+		return nil, err
+	}
+	hash, err = digest.MarshalBinary()
+	if err != nil {
+		return nil, err
 	}
 	err = s.db.Update(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucket).Put([]byte(key), value)
 	})
-	return digest.Sum64(), err
+	return hash, err
 }
 
 // Get returns an item.
