@@ -25,17 +25,17 @@ use loom::sync::Arc;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use loom::sync::atomic::{AtomicU64, fence};
 
-/// Records that fit into a ring.
+/// The number of records that fit into a ring.
 const CAPACITY: u64 = 1;
 /// `pending` while the time is not known.
 const UNKNOWN: u64 = u64::MAX;
 
-/// A ring. Each record is a time and a number.
+/// A ring with space for one record, which is a time and a number.
 struct Ring {
     tail: AtomicU64,
     pending: AtomicU64,
     head: AtomicU64,
-    records: Vec<UnsafeCell<(u64, u64)>>,
+    record: UnsafeCell<(u64, u64)>,
 }
 
 /// The rings and the clock.
@@ -54,7 +54,7 @@ impl Shared {
             tail: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             head: AtomicU64::new(0),
-            records: (0..CAPACITY).map(|_| UnsafeCell::new((0, 0))).collect(),
+            record: UnsafeCell::new((0, 0)),
         };
         Shared { rings: (0..rings).map(|_| ring()).collect(), clock: AtomicU64::new(1) }
     }
@@ -76,9 +76,8 @@ impl Shared {
         let head = ring.head.load(Acquire);
         let fits = tail - head < CAPACITY;
         if fits {
-            let at = tail as usize % ring.records.len();
             // SAFETY: loom fails if another thread accesses the cell at the same time.
-            ring.records[at].with_mut(|record| unsafe { *record = (time, number) });
+            ring.record.with_mut(|record| unsafe { *record = (time, number) });
             ring.tail.store(tail + 1, Release);
         }
         ring.pending.store(0, Release);
@@ -126,9 +125,8 @@ impl Reader {
     #[allow(unsafe_code)] // loom's cells check every access
     fn first(&self, cpu: usize) -> Option<(u64, u64)> {
         let (head, ring) = (self.heads[cpu], &self.shared.rings[cpu]);
-        let cell = &ring.records[head as usize % ring.records.len()];
         // SAFETY: loom fails if another thread writes to the cell at the same time.
-        (head < self.ends[cpu]).then(|| cell.with(|record| unsafe { *record }))
+        (head < self.ends[cpu]).then(|| ring.record.with(|record| unsafe { *record }))
     }
 
     /// Reads what is not after the horizon, in the order of the times, and releases it.
