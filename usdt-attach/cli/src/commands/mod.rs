@@ -3,6 +3,7 @@
 mod aggregate;
 mod args;
 mod attach;
+mod buffer_size;
 mod cost;
 mod count;
 mod default_entries;

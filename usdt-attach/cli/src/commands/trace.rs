@@ -2,6 +2,7 @@
 
 use super::args::{HitArgs, TargetArgs};
 use super::attach::{AttachRequest, attach};
+use super::buffer_size::parse_buffer_size;
 use crate::output::terminal::TerminalOutput;
 use crate::privileges::Needs;
 use clap::Args;
@@ -23,6 +24,10 @@ pub(crate) struct TraceArgs {
     /// Record the user stack, up to FRAMES frames (32 if FRAMES is left out)
     #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
     pub(crate) stack: Option<u32>,
+    /// Size of the event buffer of all CPUs, such as 64MiB; a larger one takes longer bursts without
+    /// dropped events [default: 8MiB, or 512KiB for each CPU if that is more]
+    #[arg(long, value_name = "SIZE", value_parser = parse_buffer_size)]
+    buffer: Option<u32>,
     #[command(flatten)]
     hits: HitArgs,
     #[command(flatten)]
@@ -36,11 +41,13 @@ impl TraceArgs {
     }
 
     pub(crate) fn request(&self) -> AttachRequest<'_> {
+        let defaults = Options::default();
         let options = Options {
             limit: self.events,
             max_string: self.max_string,
             stack: self.stack,
-            ..Options::default()
+            buffer: self.buffer.unwrap_or(defaults.buffer),
+            ..defaults
         };
         let globs = self.globs.clone();
         AttachRequest { target: &self.target, hits: &self.hits, globs, options, interval: None }
