@@ -152,27 +152,44 @@ fn decodes_values_of_every_type() {
     );
 }
 
-#[test]
-fn slow_reader_loses_events_but_counts_them() {
-    if !have(&[Need::Bpf]) {
-        return;
-    }
+/// Traces 200,000 hits of two threads and begins to read after two seconds. Returns the events, the
+/// summary and the messages.
+fn read_slowly(options: &str) -> (Vec<Value>, Value, String) {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let folder = tempfile::tempdir().unwrap();
     let messages = folder.path().join("messages");
     let script = format!(
-        "usdt-attach trace --json --max-string 2048 e2e:hit -- {} -goroutines 2 -per 100000 2>{} | (sleep 2; cat)",
+        "usdt-attach trace --json {options} e2e:hit -- {} -goroutines 2 -per 100000 2>{} | (sleep 2; cat)",
         app.as_str(),
         messages.display()
     );
     let out = usdt_e2e::stdout(usdt_e2e::command("sh").args(["-c", &script]));
     let (events, summary) = events_and_summary(&out);
+    (events, summary, std::fs::read_to_string(&messages).unwrap())
+}
+
+#[test]
+fn a_large_buffer_takes_a_long_burst() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let (events, summary, messages) = read_slowly("--buffer 128MiB");
+    assert_eq!(events.len(), 200_000, "{summary}");
+    assert_eq!(summary["dropped"], 0, "{summary}");
+    assert!(!messages.contains("dropping"), "{messages}");
+}
+
+#[test]
+fn slow_reader_loses_events_but_counts_them() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let (events, summary, messages) = read_slowly("--max-string 2048");
     let count = |name: &str| summary[name].as_u64().unwrap();
     assert_eq!(count("hits"), 200_000);
     assert!(count("dropped") > 0, "{summary}");
     assert_eq!(count("delivered") + count("dropped"), 200_000);
     assert_eq!(events.len() as u64, count("delivered"));
-    let messages = std::fs::read_to_string(&messages).unwrap();
     let drops = messages.lines().find(|line| line.contains("dropping")).unwrap_or_default();
     assert!(
         drops.ends_with(" % of e2e:hit; use --sample, --filter, --rate or `count`"),
