@@ -477,8 +477,13 @@ impl Drop for Process {
 }
 
 /// Waits up to 30 seconds for a condition and panics if it stays false.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_up_to(Duration::from_secs(30), what, condition);
+}
+
+/// Waits for a condition and panics if it stays false.
+pub fn wait_up_to(longest: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + longest;
     while !condition() {
         assert!(Instant::now() < end, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));

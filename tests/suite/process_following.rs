@@ -53,7 +53,8 @@ fn follows_an_upgraded_executable() {
     replace(&program, &app.path);
     let newest = Process::start(command(&app.path).args(["-per", "5"]));
     newest.finish();
-    let (_, out, _) = tracer.interrupt();
+    let (status, out, errors) = tracer.interrupt();
+    assert!(status.success(), "{status}: {errors}");
     let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (12, &12.into()), "{summary}");
     assert_eq!(pids(&events).len(), 3);
