@@ -12,7 +12,7 @@ use stapsdt::elf::View;
 use stapsdt::source::Source;
 use std::ops::Range;
 use std::sync::LazyLock;
-use usdt_fuzz::elf_mutation::{LimitedBytes, OPERATION, mutate, reads_of};
+use usdt_fuzz::elf_mutation::{LimitedBytes, OPERATION, mutate, reads_of, valid_binaries};
 use usdt_fuzz::with_memory_limit;
 
 /// A Go binary, and what is read of it.
@@ -26,9 +26,7 @@ struct Valid {
 /// The binaries that `cargo xtask fuzz` builds: with DWARF that is not compressed, and with
 /// compressed DWARF.
 static VALID: LazyLock<Vec<Valid>> = LazyLock::new(|| {
-    let paths = std::env::var_os("USDT_FUZZ_DWARF").expect("USDT_FUZZ_DWARF names Go binaries");
-    let read = |path| {
-        let bytes = std::fs::read(path).expect("a readable Go binary");
+    let read = |bytes: Vec<u8>| {
         let functions = functions(&bytes);
         assert!(functions.len() > 10, "{} functions", functions.len());
         let mut reads = reads_of(&bytes, |source| parse(source, &functions, 0));
@@ -41,7 +39,7 @@ static VALID: LazyLock<Vec<Valid>> = LazyLock::new(|| {
         }
         Valid { reads, functions, bytes }
     };
-    std::env::split_paths(&paths).map(read).collect()
+    valid_binaries("USDT_FUZZ_DWARF").map(read).collect()
 });
 
 fuzz_target!(|data: &[u8]| {

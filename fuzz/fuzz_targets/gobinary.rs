@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use stapsdt::source::Source;
 use std::ops::Range;
 use std::sync::LazyLock;
-use usdt_fuzz::elf_mutation::{LimitedBytes, OPERATION, mutate, reads_of};
+use usdt_fuzz::elf_mutation::{LimitedBytes, OPERATION, mutate, reads_of, valid_binaries};
 use usdt_fuzz::with_memory_limit;
 
 /// A Go binary, and what is read of it.
@@ -21,14 +21,12 @@ struct Valid {
 
 /// The binaries that `cargo xtask fuzz` builds: with DWARF, and stripped.
 static VALID: LazyLock<Vec<Valid>> = LazyLock::new(|| {
-    let paths = std::env::var_os("USDT_FUZZ_GO").expect("USDT_FUZZ_GO names Go binaries");
-    let read = |path| {
-        let bytes = std::fs::read(path).expect("a readable Go binary");
+    let read = |bytes: Vec<u8>| {
         let reads = reads_of(&bytes, |source| parse(source, 0));
         assert!(reads.len() > 100, "{} reads", reads.len());
         Valid { bytes, reads }
     };
-    std::env::split_paths(&paths).map(read).collect()
+    valid_binaries("USDT_FUZZ_GO").map(read).collect()
 });
 
 fuzz_target!(|data: &[u8]| {

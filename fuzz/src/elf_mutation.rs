@@ -5,6 +5,14 @@ use stapsdt::source::Source;
 use std::cell::RefCell;
 use std::ops::Range;
 
+/// Returns the binaries that an environment variable names; `cargo xtask fuzz` builds them and sets it.
+pub fn valid_binaries(variable: &str) -> impl Iterator<Item = Vec<u8>> {
+    let paths =
+        std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} names Go binaries"));
+    let paths: Vec<_> = std::env::split_paths(&paths).collect();
+    paths.into_iter().map(|path| std::fs::read(path).expect("a readable Go binary"))
+}
+
 /// A file of which a parser may derive little memory, as for a file that a process maps.
 #[derive(Clone, Copy)]
 pub struct LimitedBytes<'a>(pub &'a [u8]);

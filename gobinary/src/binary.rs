@@ -115,9 +115,7 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
 
     /// Returns true if the file has DWARF, compressed or not.
     pub fn has_dwarf(&self) -> bool {
-        [".debug_info", ".zdebug_info"]
-            .iter()
-            .any(|n| self.view.section(n).is_some_and(|s| s.size > 0))
+        dwarf::has_debug_info(&self.view)
     }
 
     /// Returns the link-time address of one of [`SYMBOLS`]; `None` if the file is stripped or does

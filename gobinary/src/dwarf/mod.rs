@@ -111,7 +111,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// it has no debug information.
     pub fn is_of(go: &GoBinary<'a, S>, file: S) -> Result<bool, DebugInfoError> {
         let view = View::read(file).map_err(|_| DebugInfoError::NotElf)?;
-        if !has_dwarf(&view) {
+        if !has_debug_info(&view) {
             return Err(DebugInfoError::Missing);
         }
         let mut is_known = false;
@@ -179,9 +179,11 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     }
 }
 
-/// Returns true if a file has debug information.
-fn has_dwarf<'a, S: Source<'a>>(view: &View<'a, S>) -> bool {
-    [".debug_info", ".zdebug_info"].iter().any(|name| view.section(name).is_some())
+/// Returns true if a file has debug information (DWARF), compressed or not.
+pub fn has_debug_info<'a, S: Source<'a>>(view: &View<'a, S>) -> bool {
+    [".debug_info", ".zdebug_info"]
+        .iter()
+        .any(|name| view.section(name).is_some_and(|section| section.size > 0))
 }
 
 /// Returns the build IDs of a file: GNU's in hexadecimal digits, and Go's, which is text.

@@ -7,7 +7,7 @@ use super::file_bytes::SMALL;
 use super::{FileBytes, Object, ScannedObject};
 use crate::error::{Error, Result};
 use gobinary::GoBinary;
-use gobinary::dwarf::{DebugInfo, DebugInfoError};
+use gobinary::dwarf::{DebugInfo, DebugInfoError, has_debug_info};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
 use std::path::{Component, Path, PathBuf};
@@ -47,7 +47,7 @@ impl DebugFile {
         // The thread may hold a larger part of the binary.
         let bytes = object.bytes_with_limit(SMALL);
         let view = object.view(&bytes)?;
-        if ![".debug_info", ".zdebug_info"].iter().any(|name| view.section(name).is_some()) {
+        if !has_debug_info(&view) {
             return Err(Error::object(
                 path,
                 "it has no debug information (DWARF); pass the file that `objcopy --only-keep-debug` wrote, or the binary before it was stripped",
