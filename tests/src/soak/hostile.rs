@@ -37,7 +37,7 @@ pub fn run(duration: Duration) -> Result<(), String> {
     let placeholder = Program::start_with(&file, &["-goroutines", "0"])?;
     let mut neighbors = Neighbors::start(folder.path())?;
     let exporter = Exporter::start(folder.path())?;
-    exporter.wait_until_attached()?;
+    exporter.wait_until_attached(&placeholder)?;
     let clients = SlowClients::start(exporter.port, SLOW_CLIENTS);
     let target = ["-goroutines", "20", "-pause", "10ms", "-linger", "10m"];
     let mut target = Program::start_with(&file, &target)?;
@@ -216,10 +216,10 @@ impl Exporter {
         is_alive(self.process.pid())
     }
 
-    /// Waits until the endpoint answers, which it does when all probes are attached.
-    fn wait_until_attached(&self) -> Result<(), String> {
+    /// Waits until the endpoint answers, and the probe of the program is attached to.
+    fn wait_until_attached(&self, program: &Program) -> Result<(), String> {
         let end = Instant::now() + Duration::from_secs(60);
-        while scrape(self.port).is_err() {
+        while scrape(self.port).is_err() || !program.is_enabled() {
             if !self.is_alive() || Instant::now() > end {
                 return Err(format!("the exporter does not start: {}", self.process.errors()));
             }

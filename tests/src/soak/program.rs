@@ -53,6 +53,11 @@ impl Program {
         self.process.pid()
     }
 
+    /// Returns true if a tracer is attached to the probe.
+    pub(super) fn is_enabled(&self) -> bool {
+        crate::semaphore(self.pid(), self.semaphore) > 0
+    }
+
     /// Returns the value of the semaphore: 0 as soon as it is 0, otherwise its value after five
     /// seconds.
     pub(super) fn semaphore(&self) -> u16 {

@@ -17,7 +17,7 @@ fn sighup_reloads_the_configuration() {
     let kept = "[[count]]\nprobes = [\"ops:begin\"]\nname = \"kept\"\n";
     let config = write(app.folder.path(), "export.toml", format!("{}{kept}", head(first)));
     let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
-    wait_for("the endpoint", || get(first, "/healthz") == "ok\n");
+    wait_until_attached(first, 1);
     target.signal(SIGINT);
     let kept_total = |port| total(&get(port, "/metrics"), "kept_total");
     wait_for("all operations", || kept_total(first) == Some(STARTED as f64));
@@ -97,7 +97,7 @@ fn exports_without_configuration_and_limits_series() {
     );
     let config = write(app.folder.path(), "export.toml", &config);
     let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
-    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    wait_until_attached(port, 1);
     target.signal(SIGINT);
     let outcome = |outcome: &str| {
         let page = get(port, "/metrics");

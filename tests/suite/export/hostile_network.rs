@@ -38,14 +38,7 @@ impl Victim {
         let mut exporter = limited("ulimit -n 1024", tools().join("usdt-attach"));
         exporter.args(["export", "--config", &config, "-p", &target.pid().to_string()]);
         let exporter = Process::start(&mut exporter);
-        // The endpoint answers while the exporter attaches, to one site for each entry.
-        let sites = config_entries as f64;
-        wait_for("the probes", || {
-            get(port, "/healthz") == "ok\n" && {
-                let page = get(port, "/metrics");
-                metric(&page, "usdt_attach_sites").values().sum::<f64>() >= sites
-            }
-        });
+        wait_until_attached(port, config_entries);
         Victim { exporter, port, target, _app: app }
     }
 

@@ -56,6 +56,14 @@ fn total(page: &str, name: &str) -> Option<f64> {
     (!series.is_empty()).then(|| series.values().sum())
 }
 
+/// Waits until an exporter is attached to this number of sites: its endpoint answers before that.
+fn wait_until_attached(port: u16, sites: usize) {
+    wait_for("the probes", || {
+        get(port, "/healthz") == "ok\n"
+            && total(&get(port, "/metrics"), "usdt_attach_sites") >= Some(sites as f64)
+    });
+}
+
 /// Starts the fixture `pairs`, which fires when it receives SIGINT.
 fn start_pairs() -> (Copy, Process) {
     let app = copy(&Fixture::get("pairs", Mode::Sealed));
