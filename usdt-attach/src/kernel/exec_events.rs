@@ -75,8 +75,8 @@ impl ExecEvents {
         self.ring.fd()
     }
 
-    /// Adds the processes that have called `exec` since the last call; sorts `pids` and removes
-    /// duplicates. Returns false if some may be missing, because the ring buffer was full.
+    /// Adds the processes that have called `exec` since the last call, once for each call. Returns
+    /// false if some may be missing, because the ring buffer was full.
     pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<bool> {
         let mut records = 0;
         while self.ring.advance()? {
@@ -84,8 +84,6 @@ impl ExecEvents {
             let id = self.ring.record().first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw));
             pids.extend(id.map(|id| (id >> 32) as u32));
         }
-        pids.sort_unstable();
-        pids.dedup();
         Ok(records < CAPACITY)
     }
 }

@@ -62,6 +62,8 @@ pub struct Follower {
     children: Option<ProcessTree>,
     /// The processes of a target that names them one by one, and of a command.
     processes: Vec<ProcessHandle>,
+    /// Processes that will execute a program which is known: their command.
+    before_known_exec: HashSet<u32>,
     mapped: Mapped,
     /// What runs a target that is an executable.
     program: Program,
@@ -117,6 +119,7 @@ impl Follower {
             warned_of_short: false,
             warned_of_lost: false,
             processes: Vec::new(),
+            before_known_exec: HashSet::new(),
             mapped: Mapped::start(target, children),
             program: Program::default(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
@@ -172,6 +175,9 @@ impl Follower {
     /// other targets, whose processes are followed anyway. See [`Follower::add_process`].
     pub fn add_command(&mut self, processes: &[ProcessHandle], stops: bool) {
         let Some(program) = self.target.program() else { return };
+        if ObjectId::from_path(&program).is_some_and(|id| self.known.contains(&id)) {
+            self.before_known_exec = processes.iter().map(ProcessHandle::pid).collect();
+        }
         for process in processes {
             self.add_process(process, stops);
             self.mapped.watch_program(process.pid(), &program);
@@ -320,7 +326,8 @@ impl Follower {
             // Any process may be among those that are missing.
             self.is_caught_up = false;
         }
-        let executed = if self.children.is_some() { reported.clone() } else { Vec::new() };
+        let executed =
+            if self.children.is_some() { self.unknown_execs(&reported) } else { Vec::new() };
         let (mapped, is_complete) = self.mapped.take()?;
         self.is_caught_up &= is_complete;
         reported.extend(mapped);
@@ -373,6 +380,11 @@ impl Follower {
             self.known.extend(retried);
         }
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
+    }
+
+    /// Leaves out the first `exec` of a command, which is that of its own program.
+    fn unknown_execs(&mut self, reported: &[u32]) -> Vec<u32> {
+        reported.iter().copied().filter(|pid| !self.before_known_exec.remove(pid)).collect()
     }
 
     /// Warns of the first scan that is incomplete, and schedules its retry.
@@ -582,6 +594,22 @@ mod tests {
             follower.failed(ObjectId { dev: 1, ino, address: 0 });
         }
         assert!(follower.failed.len() <= MAX_FAILED && follower.known.len() <= MAX_FAILED);
+    }
+
+    #[test]
+    fn the_first_exec_of_a_command_is_that_of_its_own_program() {
+        let own = std::env::current_exe().unwrap();
+        let process = ProcessHandle::open(std::process::id()).unwrap();
+        let pid = process.pid();
+        let target = Target::Command(vec![own.clone().into()]);
+        for (objects, first) in
+            [(vec![discover::scan_file(&own).unwrap()], vec![]), (vec![], vec![pid])]
+        {
+            let mut follower = Follower::new(&target, &objects);
+            follower.add_command(std::slice::from_ref(&process), false);
+            assert_eq!(follower.unknown_execs(&[pid]), first);
+            assert_eq!(follower.unknown_execs(&[pid]), [pid]);
+        }
     }
 
     #[test]
