@@ -96,7 +96,8 @@ impl Tracer {
                 return Ok(status);
             }
             if Instant::now() > end {
-                return Err(format!("a tracer does not exit: {}", self.errors()));
+                let threads = threads(self.pid());
+                return Err(format!("a tracer does not exit: {}{threads}", self.errors()));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -116,6 +117,20 @@ impl Tracer {
         }
         split_output(&self.written())
     }
+}
+
+/// Returns in which state each thread of a process is, and where it is in the kernel.
+fn threads(pid: u32) -> String {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
+    let tasks = tasks.flatten().map(|task| {
+        let of = |name: &str| read(&task.path().join(name));
+        let status = of("status");
+        let shown = ["State:", "SigPnd:", "SigBlk:", "SigCgt:", "nonvoluntary_ctxt_switches:"];
+        let status = status.lines().filter(|line| shown.iter().any(|name| line.starts_with(name)));
+        let status = status.collect::<Vec<_>>().join("; ");
+        format!("\nthread {}: {status}\n{}", task.file_name().display(), of("stack"))
+    });
+    tasks.collect()
 }
 
 fn read(path: &Path) -> String {
