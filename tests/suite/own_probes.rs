@@ -1,12 +1,13 @@
 //! The probes of usdt-attach itself: one usdt-attach traces another.
 
-use std::collections::BTreeSet;
-use usdt_e2e::{
-    Fixture, Mode, Need, Process, command, copy, events_and_summary, have, list_probes, text,
-    tools, wait_for,
-};
-
+use crate::export::{get, wait_until_attached};
 use crate::session::tracer;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, command, copy, events_and_summary, free_port, have, list_probes,
+    text, tools, wait_for,
+};
 
 /// The probes with the names of their arguments.
 const PROBES: [(&str, &[&str]); 5] = [
@@ -72,6 +73,61 @@ fn a_tracer_can_be_traced() {
     // The last events are delivered after that.
     let delivered = detached[0]["args"]["delivered"].as_u64();
     assert!(delivered > Some(0) && delivered <= summary["delivered"].as_u64(), "{out}");
+}
+
+#[test]
+fn a_tracer_says_that_it_drops_events() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let mut target = Process::start(command(&app.path).args(["-per", "200000"]));
+    target.wait_for_exec(&app.path);
+    let pid = target.pid().to_string();
+    let traced = tracer(&["trace", "-p", &pid, "e2e:hit", "--json", "--max-string", "2048"]);
+    // Its output is not read until the second one is attached.
+    target.0.wait().unwrap();
+    let second = tracer(&["trace", "-p", &traced.pid().to_string(), "usdt_attach:drop", "--json"]);
+    wait_for("the second tracer", || second.is_attached());
+    // The counts are read once a second.
+    std::thread::sleep(Duration::from_millis(1100));
+    let (status, out, errors) = traced.finish();
+    assert!(status.success(), "{errors}");
+    let (_, summary) = events_and_summary(&out);
+    let (status, out, errors) = second.finish();
+    assert!(status.success(), "{errors}");
+    let (events, _) = events_and_summary(&out);
+    assert_eq!(events.len(), 1, "{out}");
+    let number = |name: &str| events[0]["args"][name].as_u64();
+    assert_eq!((number("dropped"), number("hits")), (summary["dropped"].as_u64(), Some(200_000)));
+}
+
+#[test]
+fn an_exporter_says_how_many_series_it_has_collected() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("ticks", Mode::Sealed));
+    let target = Process::start(&mut command(&app.path));
+    target.wait_for_exec(&app.path);
+    let port = free_port();
+    let (pid, endpoint) = (target.pid().to_string(), format!("127.0.0.1:{port}"));
+    let mut exporter = command(tools().join("usdt-attach"));
+    exporter.args(["export", "-p", &pid, "e2e:hit", "--prometheus", &endpoint]);
+    let exporter = Process::start(&mut exporter);
+    wait_until_attached(port, 1);
+    let args = ["trace", "-p", &exporter.pid().to_string(), "usdt_attach:export", "--json"];
+    let tracer = tracer(&[&args[..], &["--events", "1"]].concat());
+    wait_for("the tracer", || tracer.is_attached());
+    let page = get(port, "/metrics");
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    let (events, _) = events_and_summary(&out);
+    let samples = page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
+    let series = events[0]["args"]["series"].as_u64().unwrap();
+    // A histogram is one series of several samples.
+    assert!(series > 5 && series <= samples as u64, "{series} of {samples}: {out}\n{page}");
+    assert!(events[0]["args"]["duration_ns"].as_u64() > Some(0), "{out}");
 }
 
 /// Otherwise each event of a batch would be in the next batch, without an end.

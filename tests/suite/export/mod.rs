@@ -57,7 +57,7 @@ fn total(page: &str, name: &str) -> Option<f64> {
 }
 
 /// Waits until an exporter is attached to this number of sites: its endpoint answers before that.
-fn wait_until_attached(port: u16, sites: usize) {
+pub(crate) fn wait_until_attached(port: u16, sites: usize) {
     wait_for("the probes", || {
         get(port, "/healthz") == "ok\n"
             && total(&get(port, "/metrics"), "usdt_attach_sites") >= Some(sites as f64)
