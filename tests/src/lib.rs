@@ -7,6 +7,7 @@
 #[doc = include_str!("../../docs/library.md")]
 pub struct LibraryPage;
 
+pub mod code;
 pub mod containment;
 pub mod debian;
 pub mod matrix;

@@ -37,6 +37,7 @@ mod injected_service;
 mod injected_values;
 mod installing;
 mod instruction_counts;
+mod interruptions;
 mod known_providers;
 mod language_server;
 mod library;

@@ -3,16 +3,16 @@
 //!
 //! In each round, a tracer follows a program from its first instruction to its end, and its counts are
 //! compared with those of the program. Meanwhile other tracers attach to a program that runs all the
-//! time, and are stopped or killed. After each of them, the code in memory is that of the file.
+//! time, and are stopped or killed. After each of them, the code in memory is that of the file; after
+//! some of the killed ones, once another tracer has attached.
 
 use super::kernel_objects;
 use super::tracer::{INT, TERM, Tracer};
+use crate::code::Code;
 use crate::{Process, backends, command, go_of, output, root, text};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -99,14 +99,16 @@ struct Totals {
     others: u64,
     tracers: u64,
     killed: u64,
+    /// Killed tracers that left breakpoints.
+    repaired: u64,
 }
 
 impl Totals {
     fn line(&self, rounds: usize) -> String {
         format!(
             "{rounds} rounds; {} calls, {} returns, {} unwound or open; {} tracers attached to the \
-             running program, {} of them killed",
-            self.calls, self.returns, self.others, self.tracers, self.killed
+             running program, {} of them killed, {} of these while they attached or detached",
+            self.calls, self.returns, self.others, self.tracers, self.killed, self.repaired
         )
     }
 }
@@ -229,9 +231,7 @@ fn counted(lines: &[&str]) -> Result<Counts, String> {
 /// A program that runs all the time, and what its code is.
 struct Steady {
     process: Process,
-    /// Where its code is in its memory, and the bytes of the file.
-    code: (u64, Vec<u8>),
-    file: PathBuf,
+    code: Code,
     turn: u64,
 }
 
@@ -243,15 +243,8 @@ impl Steady {
         new.args(["/dev/null", "0", "20"]).stdin(Stdio::piped()).stderr(Stdio::piped());
         let process = Process(new.spawn().map_err(|e| e.to_string())?);
         process.wait_for_exec(file);
-        // The program is mapped some time after it is known as what the process executes.
-        let end = Instant::now() + Duration::from_secs(5);
-        let code = loop {
-            match code_of(process.pid(), file) {
-                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-                code => break code?,
-            }
-        };
-        Ok(Steady { process, code, file: file.to_owned(), turn: 0 })
+        let code = Code::of(process.pid(), file)?;
+        Ok(Steady { process, code, turn: 0 })
     }
 
     /// Attaches a tracer for a moment, and checks what is left of it.
@@ -274,7 +267,7 @@ impl Steady {
             0 if tracer.is_running()? => {
                 tracer.kill()?;
                 totals.killed += 1;
-                return self.check();
+                return self.repair(totals);
             }
             _ if !tracer.is_running()? => {}
             1 => tracer.signal(TERM),
@@ -288,24 +281,27 @@ impl Steady {
         self.check()
     }
 
+    /// Checks what a killed tracer has left. If it was attaching or detaching, the kernel could not
+    /// restore all code, and another tracer of the same functions does.
+    fn repair(&mut self, totals: &mut Totals) -> Result<(), String> {
+        if self.check().is_ok() {
+            return Ok(());
+        }
+        totals.repaired += 1;
+        let mut attach = command("usdt-attach");
+        let pid = self.process.pid().to_string();
+        let (entries, returns) = (format!("func:{PACKAGE}*"), format!("func:{PACKAGE}*%return"));
+        attach.args(["count", "-p", &pid, "--duration", "100ms", &entries, &returns]);
+        output(&mut attach)?;
+        self.check()
+    }
+
     /// Fails if the program has ended, or if its code differs from the file.
     fn check(&mut self) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(5);
-        loop {
-            if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
-                return Err(format!("the steady program ended with {status}: {}", self.errors()));
-            }
-            let (start, expected) = &self.code;
-            let memory = read_memory(self.process.pid(), *start, expected.len())?;
-            let differs = memory.iter().zip(expected).position(|(a, b)| a != b);
-            let Some(at) = differs else { return Ok(()) };
-            // The kernel may need a moment to clean up after a killed tracer.
-            if Instant::now() > end {
-                let at = start + at as u64;
-                return Err(format!("code at {at:#x} of {} is not restored", self.file.display()));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
+            return Err(format!("the steady program ended with {status}: {}", self.errors()));
         }
+        self.code.wait_until_restored()
     }
 
     fn errors(&mut self) -> String {
@@ -326,32 +322,4 @@ impl Steady {
             false => Err(format!("the steady program ended with {status}: {}", self.errors())),
         }
     }
-}
-
-/// Returns the address of the executable mapping of a file, and the bytes that the file has there.
-fn code_of(pid: u32, file: &Path) -> Result<(u64, Vec<u8>), String> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|e| e.to_string())?;
-    let name = file.display().to_string();
-    let is_code = |line: &&str| line.ends_with(&name) && line.contains(" r-xp ");
-    let line = maps.lines().find(is_code).ok_or("the program maps no code")?;
-    let mut fields = line.split_whitespace();
-    let hexadecimal = |text: Option<&str>| {
-        text.and_then(|text| u64::from_str_radix(text, 16).ok()).ok_or("an unreadable mapping")
-    };
-    let (start, end) = fields.next().and_then(|range| range.split_once('-')).unwrap_or_default();
-    let (start, end) = (hexadecimal(Some(start))?, hexadecimal(Some(end))?);
-    let offset = hexadecimal(fields.nth(1))?;
-    let mut bytes = vec![0; (end - start) as usize];
-    let file = File::open(file).map_err(|e| e.to_string())?;
-    // The rest of the last page is not in the file.
-    let len = file.read_at(&mut bytes, offset).map_err(|e| e.to_string())?;
-    bytes.truncate(len);
-    Ok((start, bytes))
-}
-
-fn read_memory(pid: u32, address: u64, len: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = vec![0; len];
-    let memory = File::open(format!("/proc/{pid}/mem")).map_err(|e| e.to_string())?;
-    memory.read_exact_at(&mut bytes, address).map_err(|e| e.to_string())?;
-    Ok(bytes)
 }

@@ -1,4 +1,5 @@
 //! Signals that end a command.
+#![allow(unsafe_code)] // a signal handler that does nothing but atomic operations and _exit
 
 use rustix::net::{RecvFlags, recv};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -6,8 +7,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use usdt_attach::error::{Error, Result};
+use usdt_attach::kernel::site_changes;
 
 /// Exit code after a second signal: that of shells for SIGINT.
 pub(crate) const INTERRUPTED_TWICE: i32 = 130;
@@ -28,16 +30,17 @@ impl Signals {
         let mut registered = Vec::new();
         let received = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // Registered before the flag is, so that the first signal does not find it set. The
-            // second one ends a program that is stuck in a write; the kernel detaches the probes.
-            let shutdown = signal_hook::flag::register_conditional_shutdown(
-                signal,
-                INTERRUPTED_TWICE,
-                Arc::clone(&received),
-            );
-            registered.push(shutdown.map_err(cannot_catch)?);
-            let flag = signal_hook::flag::register(signal, Arc::clone(&received));
-            registered.push(flag.map_err(cannot_catch)?);
+            let received = Arc::clone(&received);
+            // The second signal ends a program that is stuck in a write. The kernel detaches what is
+            // attached then.
+            let count = move || {
+                if received.swap(true, Ordering::SeqCst) {
+                    site_changes::exit(INTERRUPTED_TWICE);
+                }
+            };
+            // SAFETY: an atomic operation and `site_changes::exit` may run in a signal handler.
+            let counter = unsafe { signal_hook::low_level::register(signal, count) };
+            registered.push(counter.map_err(cannot_catch)?);
             let sender = sender.try_clone().map_err(cannot_catch)?;
             let pipe = signal_hook::low_level::pipe::register(signal, sender);
             registered.push(pipe.map_err(cannot_catch)?);

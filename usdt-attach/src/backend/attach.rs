@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::kernel::capabilities::add_hint;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
-    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, pid_namespace, run_time,
+    Attached, Counts, Link, LinkMethod, Maps, Mechanism, attach, detect, pid_namespace, run_time,
     uprobe_warmup,
 };
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Plan, TableEntry};
 use stapsdt::argspec::Arch;
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// Why a plan that is limited to executables cannot be attached.
@@ -202,7 +202,7 @@ impl Attachment for KernelAttachment {
         self.attached.close_programs();
     }
 
-    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<Link> {
         self.attached.take_links(is_taken)
     }
 }

@@ -27,11 +27,11 @@ use self::frame::{execute, faults, pid_tgid, put, region, word};
 use self::starts::{Missing, Starts};
 use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
-use crate::kernel::{Counts, Mechanism};
+use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::record_layout::{self, Layout};
 use crate::plan::{Action, FIRST_BUCKET, Handler, Plan, ReadOp, TableEntry, pt_regs::CheckedFlags};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A hit: the state that a BPF program would see.
@@ -195,7 +195,7 @@ impl Attachment for Simulation {
         lock(&self.state).is_attached = false;
     }
 
-    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<Link> {
         let mut state = lock(&self.state);
         let plan = Arc::clone(&state.plan);
         let objects = plan.objects.iter().enumerate().filter(|(index, _)| is_taken(*index));

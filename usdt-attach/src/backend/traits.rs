@@ -1,10 +1,10 @@
 //! The interface between sessions and back ends.
 
 use crate::error::Result;
-use crate::kernel::{Counts, Mechanism};
+use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::{Plan, TableEntry};
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// A back end: it attaches the probes of a plan and collects what their hits produce.
@@ -114,7 +114,7 @@ pub trait Attachment: fmt::Debug + Send {
     fn close_programs(&mut self) {}
     /// Takes the links to the objects with these indexes in the plan. Closing them detaches from the
     /// objects. A back end without links detaches at once, and returns none.
-    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd>;
+    fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<Link>;
 }
 
 /// Run counts and run times of a session's BPF programs, as the kernel measures them.

@@ -5,8 +5,8 @@
 //! Together they take 25 to 50 ms, and no CPU time. The kernel serves many links in the same grace
 //! periods, but only if they are closed on several threads.
 
+use super::Link;
 use crate::parallel;
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 const MAX_THREADS: usize = 256;
 
 /// Closes links on up to 256 threads, and waits until that is done.
-pub(super) fn close(links: Vec<OwnedFd>) {
+pub(super) fn close(links: Vec<Link>) {
     parallel::for_each(links, MAX_THREADS, "usdt-detach", drop);
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Closing(Mutex<Option<JoinHandle<()>>>);
 
 impl Closing {
     /// Begins to close links. If no thread can be started, they are closed when this returns.
-    pub(crate) fn start(links: Vec<OwnedFd>) -> Closing {
+    pub(crate) fn start(links: Vec<Link>) -> Closing {
         // If the thread cannot be started, dropping the closure closes the links.
         let thread = std::thread::Builder::new().name("usdt-detach".to_owned());
         Closing(Mutex::new(thread.spawn(|| close(links)).ok()))
@@ -54,12 +54,14 @@ impl Drop for Closing {
 mod tests {
     use super::*;
     use std::io::Read as _;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn closes_every_descriptor_before_waiting_ends() {
         let pipes: Vec<_> = (0..200).map(|_| std::io::pipe().unwrap()).collect();
         let (mut readers, writers): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
-        let closing = Closing::start(writers.into_iter().map(OwnedFd::from).collect());
+        let links = writers.into_iter().map(|end| Link::create(|| Ok(OwnedFd::from(end))).unwrap());
+        let closing = Closing::start(links.collect());
         closing.wait();
         assert!(closing.is_done());
         for reader in &mut readers {

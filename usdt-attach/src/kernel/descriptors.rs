@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
 /// The limit before it was raised.
@@ -59,9 +59,9 @@ impl Reserve {
 
     /// Fails with `EMFILE` if a link, or the program that it will get, takes a descriptor of the
     /// reserve.
-    pub(super) fn check(self, links: &[OwnedFd]) -> io::Result<()> {
+    pub(super) fn check(self, links: &[impl AsRawFd]) -> io::Result<()> {
         let is_free =
-            |link: &OwnedFd| u64::try_from(link.as_raw_fd()).is_ok_and(|fd| fd < self.max);
+            |link: &_| u64::try_from(AsRawFd::as_raw_fd(link)).is_ok_and(|fd| fd < self.max);
         if links.iter().all(is_free) {
             return Ok(());
         }
@@ -72,6 +72,7 @@ impl Reserve {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn raises_the_soft_limit_only() {

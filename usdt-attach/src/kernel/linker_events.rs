@@ -18,6 +18,7 @@ use super::load::load;
 use super::maps::{create_map, create_ring};
 use super::pid_namespace;
 use super::process_tree::ProcessTree;
+use super::site_changes::Link;
 use super::transport::{RecordReader as _, RingBuf};
 use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0, R1, R2, R3, R4, R8, R9, R10, Width};
 use crate::bpf::codegen::pid_namespace::{IDS, store_ids};
@@ -42,7 +43,7 @@ const MAX_LINKS: usize = 32;
 /// A source of the ids of processes whose dynamic linker maps libraries.
 #[derive(Debug)]
 pub(crate) struct LinkerEvents {
-    links: Vec<OwnedFd>,
+    links: Vec<Link>,
     program: OwnedFd,
     method: LinkMethod,
     ring: RingBuf,
@@ -109,18 +110,19 @@ impl LinkerEvents {
         if let LinkMethod::UprobeMulti { filters_processes } = self.method {
             let site = UprobeSite { offset: linker.offset, semaphore: 0, cookie: 0 };
             let pid = if filters_processes { pid } else { 0 };
-            let link = syscall::link_uprobe_multi(self.program.as_fd(), &path, &[site], pid);
-            self.links.push(link.map_err(failed)?);
+            let program = self.program.as_fd();
+            let create = || syscall::link_uprobe_multi(program, &path, &[site], pid);
+            self.links.push(Link::create(create).map_err(failed)?);
             return Ok(());
         }
         let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type");
         let kind = kind.ok().and_then(|kind| kind.trim().parse().ok()).unwrap_or_default();
-        let event = syscall::perf_event_uprobe(kind, &path, linker.offset, 0, pid)
-            .and_then(|event| {
-                syscall::perf_event_run(event.as_fd(), self.program.as_fd()).map(|()| event)
-            })
-            .map_err(failed)?;
-        self.links.push(event);
+        let create = || {
+            let event = syscall::perf_event_uprobe(kind, &path, linker.offset, 0, pid)?;
+            syscall::perf_event_run(event.as_fd(), self.program.as_fd())?;
+            Ok(event)
+        };
+        self.links.push(Link::create(create).map_err(failed)?);
         Ok(())
     }
 

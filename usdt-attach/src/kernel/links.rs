@@ -4,6 +4,7 @@
 use super::closing;
 use super::descriptors::Reserve;
 use super::load::{load, load_sleepable};
+use super::site_changes::{Link, change};
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
@@ -59,7 +60,7 @@ impl LinkMethod {
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// Links and perf events, each with the index of its object in the plan; closing them detaches.
-    links: Vec<(usize, OwnedFd)>,
+    links: Vec<(usize, Link)>,
     programs: Vec<OwnedFd>,
     /// The mechanism in use.
     pub(crate) mechanism: Mechanism,
@@ -73,7 +74,7 @@ impl Attached {
     }
 
     /// Takes the links to the objects with these indexes, which the caller closes.
-    pub(crate) fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+    pub(crate) fn take_links(&mut self, is_taken: &dyn Fn(usize) -> bool) -> Vec<Link> {
         self.links.extract_if(.., |(object, _)| is_taken(*object)).map(|(_, link)| link).collect()
     }
 
@@ -157,14 +158,14 @@ fn multi_link(
     path: &CStr,
     sites: &[&Site],
     pid: u32,
-) -> Result<OwnedFd> {
+) -> Result<Link> {
     let uprobe_site = |site: &&Site| UprobeSite {
         offset: site.offset,
         semaphore: site.semaphore_offset.unwrap_or(0),
         cookie: site.cookie.into(),
     };
     let sites: Vec<UprobeSite> = sites.iter().map(uprobe_site).collect();
-    syscall::link_uprobe_multi(program, path, &sites, pid).map_err(|error| {
+    Link::create(|| syscall::link_uprobe_multi(program, path, &sites, pid)).map_err(|error| {
         match error.raw_os_error() {
             Some(libc::ESRCH) => no_process(pid),
             _ => Error::kernel_rejected(cannot_attach(object))(error),
@@ -173,7 +174,7 @@ fn multi_link(
 }
 
 /// Opens the perf event of a site.
-fn perf_event(object: &PlannedObject, path: &CStr, site: &Site, pid: u32) -> Result<OwnedFd> {
+fn perf_event(object: &PlannedObject, path: &CStr, site: &Site, pid: u32) -> Result<Link> {
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(
         Error::kernel_rejected("the kernel has no uprobe events (CONFIG_UPROBE_EVENTS)"),
     )?;
@@ -184,7 +185,8 @@ fn perf_event(object: &PlannedObject, path: &CStr, site: &Site, pid: u32) -> Res
         )
     })?;
     let kind = kind.trim().parse().unwrap_or(0);
-    syscall::perf_event_uprobe(kind, path, site.offset, semaphore, pid).map_err(|error| {
+    let create = || syscall::perf_event_uprobe(kind, path, site.offset, semaphore, pid);
+    Link::create(create).map_err(|error| {
         if error.raw_os_error() == Some(libc::ESRCH) {
             return no_process(pid);
         }
@@ -203,17 +205,16 @@ fn link(
     program: BorrowedFd<'_>,
     object: &PlannedObject,
     site: &Site,
-    event: OwnedFd,
+    event: Link,
     method: LinkMethod,
-    out: &mut Vec<OwnedFd>,
+    out: &mut Vec<Link>,
 ) -> Result<()> {
     let failed = Error::kernel_rejected(cannot_attach(object));
     if method == LinkMethod::ProgramPerSite {
-        syscall::perf_event_run(event.as_fd(), program).map_err(failed)?;
+        change(|| syscall::perf_event_run(event.as_fd(), program)).map_err(failed)?;
     } else {
-        out.push(
-            syscall::link_perf_event(program, event.as_fd(), site.cookie.into()).map_err(failed)?,
-        );
+        let create = || syscall::link_perf_event(program, event.as_fd(), site.cookie.into());
+        out.push(Link::create(create).map_err(failed)?);
     }
     out.push(event);
     Ok(())

@@ -22,6 +22,7 @@ mod maps;
 pub(crate) mod pid_namespace;
 mod process_tree;
 mod prog_stats;
+pub mod site_changes;
 pub(crate) mod transport;
 pub mod uprobe_warmup;
 
@@ -36,6 +37,7 @@ pub(crate) use maps::{Maps, RawEntry, create_map, read_entries};
 pub use process_tree::{Forks, ProcessTree};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
+pub use site_changes::Link;
 
 #[cfg(test)]
 mod tests {

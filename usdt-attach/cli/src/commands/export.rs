@@ -20,7 +20,7 @@ use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::error::{Error, Result};
-use usdt_attach::kernel::uprobe_warmup;
+use usdt_attach::kernel::{site_changes, uprobe_warmup};
 use usdt_attach::session::Mechanism;
 use usdt_attach::target::{LeftOutChildren, PendingChild, ResolvedTarget, Target};
 use usdt_export::config::{self, Config, Otlp, TargetConfig};
@@ -284,7 +284,7 @@ fn forward(mut signals: Signals, exporter: ExporterHandle) -> Result<()> {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => exporter.reload(),
-                _ if is_stopping => signal_hook::low_level::exit(INTERRUPTED_TWICE),
+                _ if is_stopping => site_changes::exit(INTERRUPTED_TWICE),
                 _ => {
                     is_stopping = true;
                     exporter.stop();

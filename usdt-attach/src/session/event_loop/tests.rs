@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::{AttachPlan, Attachment, ProgramStats};
-use crate::kernel::{Counts, Mechanism};
+use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::{Plan, TableEntry};
 use std::process::Command;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Attachment for EndlessBackend {
         self.0.is_detached.store(true, Relaxed);
     }
 
-    fn take_links(&mut self, _: &dyn Fn(usize) -> bool) -> Vec<OwnedFd> {
+    fn take_links(&mut self, _: &dyn Fn(usize) -> bool) -> Vec<Link> {
         Vec::new()
     }
 }

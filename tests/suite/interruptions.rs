@@ -1,0 +1,55 @@
+//! Signals at moments in which the kernel changes sites.
+
+use crate::session::tracer;
+use std::process::Stdio;
+use std::time::Duration;
+use usdt_e2e::code::Code;
+use usdt_e2e::{Need, Process, command, have, root, wait_for};
+
+const SIGINT: i32 = 2;
+
+/// Functions of the standard library: more than a thousand sites.
+const FUNCTIONS: [&str; 6] = [
+    "func:fmt.*",
+    "func:os.*",
+    "func:reflect.*",
+    "func:strconv.*",
+    "func:sync*",
+    "func:internal/*",
+];
+
+/// A tracer that ends while the kernel removes its breakpoints, or sets them, must not end the threads
+/// that wait for it: the kernel would leave the other breakpoints in place.
+#[test]
+fn a_second_signal_leaves_no_breakpoint() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("torture");
+    let mut go = command("go");
+    go.args(["build", "-o"]).arg(&app).arg("./torture");
+    usdt_e2e::stdout(go.current_dir(root().join("tests/go/functions")));
+    // It runs until its input ends.
+    let mut target = command(&app);
+    let target = target.args(["/dev/null", "0", "2"]).stdin(Stdio::piped()).spawn().unwrap();
+    let target = Process(target);
+    target.wait_for_exec(&app);
+    let code = Code::of(target.pid(), &app).unwrap();
+    let pid = target.pid().to_string();
+    for round in 0..24 {
+        let mut tracer = tracer(&[&["count", "-p", &pid], &FUNCTIONS[..]].concat());
+        // Every fourth one is interrupted while it attaches.
+        if round % 4 == 3 {
+            std::thread::sleep(Duration::from_millis(100 + 10 * round));
+        } else {
+            wait_for("the tracer", || tracer.is_attached());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        tracer.signal(SIGINT);
+        std::thread::sleep(Duration::from_micros(100 * round));
+        tracer.signal(SIGINT);
+        wait_for("the tracer to end", || tracer.0.try_wait().unwrap().is_some());
+        code.wait_until_restored().unwrap();
+    }
+}
