@@ -31,6 +31,9 @@ pub struct Signature {
     pub results: Vec<Variable>,
 }
 
+/// The prefix of names that `usdt-gen inject` gives to parameters and results without one.
+const INJECTED: &str = "usdtInject";
+
 /// A parameter or a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -99,7 +102,7 @@ impl Variable {
 
     /// Returns true if the source gives it no name.
     pub fn is_unnamed(&self) -> bool {
-        self.name.starts_with('~') || self.name == "_"
+        self.name.starts_with('~') || self.name.starts_with(INJECTED) || self.name == "_"
     }
 }
 

@@ -31,6 +31,7 @@ mod generated_code;
 mod go_runtime;
 mod hostile_files;
 mod injected_builds;
+mod injected_functions;
 mod injected_recipes;
 mod injected_rules;
 mod injected_service;

@@ -4,7 +4,7 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{DebugFile, ErrorWords, FileBytes};
+use super::{DebugFile, ErrorWords, FileBytes, UseInjected};
 use gobinary::GoBinary;
 use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
@@ -29,6 +29,8 @@ pub struct FunctionOptions {
     /// Whether to warn about inlined calls of functions that have code, too. It takes longer, because
     /// the tables of all functions are read.
     pub lists_inlined_calls: bool,
+    /// Whether probes that were injected into the functions are used.
+    pub use_injected: UseInjected,
 }
 
 /// The arguments of a probe.
@@ -118,7 +120,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
             }
         }
         for argument in &self.options.chosen {
-            let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
+            let (name, path) = name_and_path(argument);
             let read = self.named(signature, name, path, at);
             let problem = self.problems.entry(argument).or_insert_with(|| Some(String::new()));
             match read {
@@ -139,6 +141,27 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
             }
         }
         out
+    }
+
+    /// Returns the arguments that the options ask for, as names and paths, and whether the defaults
+    /// are wanted, too.
+    pub(super) fn asked(&self) -> (Vec<(&'n str, &'n str)>, bool) {
+        let chosen = self.options.chosen.iter().map(|argument| name_and_path(argument));
+        let used = self.options.used.iter().map(|name| (name.as_str(), name.as_str()));
+        (chosen.chain(used).collect(), self.options.chosen.is_empty())
+    }
+
+    /// Returns true if a path leads to a value of the function itself.
+    pub(super) fn reads(&mut self, signature: Option<&Signature>, path: &str, at: Point) -> bool {
+        self.named(signature, path, path, at).is_ok()
+    }
+
+    /// Notes that a function has a chosen argument.
+    pub(super) fn found(&mut self, name: &str, path: &str) {
+        let is_same = |argument: &&String| name_and_path(argument) == (name, path);
+        for argument in self.options.chosen.iter().filter(is_same) {
+            self.problems.insert(argument, None);
+        }
     }
 
     /// Adds the parameters or results with numbers, strings and errors.
@@ -221,8 +244,13 @@ impl FunctionArguments {
     }
 }
 
+/// Returns the name and the path of a chosen argument, `PATH` or `NAME=PATH`.
+fn name_and_path(argument: &str) -> (&str, &str) {
+    argument.split_once('=').unwrap_or((argument, argument))
+}
+
 /// Returns the variables that have their values at a point, without those that the compiler added.
-fn variables(signature: &Signature, at: Point) -> impl Iterator<Item = &Variable> {
+pub(super) fn variables(signature: &Signature, at: Point) -> impl Iterator<Item = &Variable> {
     let all = match at {
         Point::Entry => &signature.parameters,
         Point::Return => &signature.results,
@@ -231,7 +259,7 @@ fn variables(signature: &Signature, at: Point) -> impl Iterator<Item = &Variable
 }
 
 /// Returns the name by which users know a variable: that of its register if it has none.
-fn display_name(variable: &Variable, position: usize, at: Point) -> String {
+pub(super) fn display_name(variable: &Variable, position: usize, at: Point) -> String {
     match (variable.is_unnamed(), at) {
         (false, _) => variable.name.clone(),
         (true, Point::Entry) => format!("arg{position}"),
@@ -241,7 +269,10 @@ fn display_name(variable: &Variable, position: usize, at: Point) -> String {
 
 /// Replaces the name at the start of a path, or in `len(…)`, by the one of the debug information.
 /// `names` are pairs of the name that users know and the one of the debug information.
-fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v str)>) -> String {
+pub(super) fn with_source_name<'v>(
+    path: &str,
+    names: impl IntoIterator<Item = (String, &'v str)>,
+) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let start = path.find('(').map_or(0, |at| at + 1);
     let start = start + path.get(start..).and_then(|rest| rest.find(is_name)).unwrap_or(0);
@@ -256,7 +287,7 @@ fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v
 
 /// Formats an error with the names of unnamed parameters and results that users know.
 fn with_user_names(error: &PathError) -> String {
-    error.to_string().replace("~p", "arg").replace("~r", "ret")
+    error.to_string().replace("~p", "arg").replace("~r", "ret").replace("usdtInjectR", "ret")
 }
 
 /// Returns a value as arguments: most values are one.

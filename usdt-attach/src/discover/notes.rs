@@ -113,6 +113,9 @@ pub struct Probe {
     /// The linked addresses of the symbols that argument specifications of this file name, as far
     /// as the symbol tables have them.
     pub(crate) symbols: Arc<BTreeMap<String, u64>>,
+    /// The full name of the probe that `usdt-gen inject` has put into the function, if this function
+    /// probe is at the site of that one; else `None`.
+    pub injected: Option<String>,
 }
 
 impl Probe {
@@ -133,6 +136,11 @@ impl Probe {
         format!("{}:{}", self.provider, self.name)
     }
 
+    /// Returns true for function probes, at injected probes or not.
+    pub(crate) fn is_function(&self) -> bool {
+        self.source == Source::Function || self.injected.is_some()
+    }
+
     /// Returns true if the site is a return of a function.
     pub fn is_function_return(&self) -> bool {
         self.source == Source::Function && self.name.ends_with(RETURN)
@@ -151,7 +159,7 @@ impl Probe {
     /// debug information, it is the signature in Go's syntax, such as `func:main.add(a int) int`.
     pub fn prototype(&self) -> String {
         if let Some(schema) = &self.schema
-            && self.source == Source::Function
+            && self.is_function()
             && let Some(rest) = schema.doc.strip_prefix(self.name.trim_end_matches(RETURN))
         {
             return format!("{}{rest}", self.full_name());
@@ -503,6 +511,7 @@ impl Scanner<'_, '_> {
             enum_labels: Vec::new(),
             errors: Vec::new(),
             symbols: Arc::default(),
+            injected: None,
         });
     }
 
