@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     with_memory_limit(|| {
         for fix in [false, true] {
             let options = Options { fix, ..Options::default() };
-            let Ok(sealed) = seal(&file, options) else { continue };
+            let Ok(sealed) = seal(&file, options.clone()) else { continue };
             let Some(patches) = sealed.patches else { continue };
             let bytes = patches.to_vec(&file);
             let view = View::parse(&bytes).expect("a sealed file is a valid ELF file");

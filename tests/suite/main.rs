@@ -24,6 +24,7 @@ mod errors;
 mod export;
 mod fresh_root;
 mod function_debug_files;
+mod function_notes;
 mod function_oracle;
 mod function_probes;
 mod function_values;

@@ -10,7 +10,7 @@ use super::select::{FUNCTIONS, FunctionPattern, RETURN};
 use super::{FileBytes, Object, Probe, ScannedObject, Source, UseInjected, debug_files};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
-use gobinary::function_search::{FoundFunction, FunctionSites, NoSites};
+use gobinary::function_search::{FoundFunction, FunctionSites};
 use gobinary::inlined_calls::InlinedCall;
 use gobinary::value_path::Point;
 use indexmap::{IndexMap, IndexSet};
@@ -126,7 +126,7 @@ impl<'a, 'n> Search<'a, 'n> {
 
     fn add(&mut self, patterns: &[FunctionPattern]) {
         if let Some(reason) = self.go.no_entries() {
-            let reason = super::functions::describe(reason, self.go.version(), self.arch);
+            let reason = reason.describe(self.go.version(), self.arch);
             self.messages.push(format!("skipped its functions: {reason}"));
             return;
         }
@@ -155,7 +155,7 @@ impl<'a, 'n> Search<'a, 'n> {
             }
             match self.go.function_sites(function) {
                 Ok(sites) => self.add_sites(function, &sites, wants),
-                Err(reason) => self.refused.add(&function.name, describe(&reason)),
+                Err(reason) => self.refused.add(&function.name, reason.to_string()),
             }
         }
         self.inlined = found.inlined;
@@ -325,22 +325,6 @@ impl Refused {
             };
             format!("{path}: {verb} {}{more}: {reason}", named.join(", "))
         })
-    }
-}
-
-fn describe(reason: &NoSites) -> &'static str {
-    match reason {
-        NoSites::Assembly => {
-            "written in assembly, whose registers and stack do not follow Go's calling convention"
-        }
-        NoSites::NoGoroutine => {
-            "a function of the runtime without a stack check, which may run where there is no goroutine"
-        }
-        NoSites::Undecodable(_) => "its code cannot be decoded; it is not compiled from Go",
-        NoSites::UnknownStackCheck => {
-            "its stack check has an unknown form, so that calls could be counted twice"
-        }
-        NoSites::Unreadable => "its code cannot be read",
     }
 }
 

@@ -11,7 +11,7 @@ use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, UseInjected, 
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
-use gobinary::function_entry::{EntryPoint, Location, NoEntries};
+use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
@@ -134,34 +134,11 @@ fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Result<Vec<Pro
     let Ok(view) = View::read(bytes) else { return Ok(Vec::new()) };
     let Some((arch, go)) = view.arch().zip(GoBinary::read(bytes)) else { return Ok(Vec::new()) };
     if let Some(reason) = go.no_entries() {
-        return Err(describe(reason, go.version(), arch));
+        return Err(reason.describe(go.version(), arch));
     }
     let goid = go.goid_offset();
     let points = go.function_entries(providers);
     Ok(points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect())
-}
-
-pub(super) fn describe(reason: NoEntries, version: Option<&str>, arch: Arch) -> String {
-    match reason {
-        NoEntries::StackArguments { first_minor } => {
-            let arch = match arch {
-                Arch::X86_64 => "amd64",
-                Arch::Aarch64 => "arm64",
-            };
-            format!(
-                "it was built with {}, which passes arguments on the stack; rebuild it with Go 1.{first_minor} ({arch}) or newer",
-                version.unwrap_or("an unknown Go release")
-            )
-        }
-        NoEntries::UnknownVersion => {
-            "it has no build information, and was built with Go 1.17 or older; rebuild it with a newer release"
-                .to_owned()
-        }
-        NoEntries::NoFunctionTable => {
-            "its function table was not found; build it with `go build -overlay=$(usdt-gen overlay)` instead"
-                .to_owned()
-        }
-    }
 }
 
 fn probe<'a>(

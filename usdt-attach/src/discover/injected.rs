@@ -5,7 +5,7 @@
 //! The schema of such a probe names its function. It is used only if it shows all arguments that
 //! are asked for, because its arguments were chosen during the build.
 
-use super::function_arguments::{ArgumentReader, display_name, variables, with_source_name};
+use super::function_arguments::{ArgumentReader, with_source_name};
 use super::select::FUNCTIONS;
 use super::{Probe, SchemaSource};
 use gobinary::signature::Signature;
@@ -139,13 +139,13 @@ type Label = (String, String);
 /// Returns the names of the parameters or results. In rules, results without a name are `r0`, `r1` …,
 /// or `err` if they are errors.
 fn labels(signature: &Signature, at: Point) -> Vec<Label> {
-    let all = variables(signature, at).enumerate().map(|(position, variable)| {
+    let all = signature.variables(at).enumerate().map(|(position, variable)| {
         let rule_name = match (variable.is_unnamed(), variable.type_name.as_str()) {
             (false, _) => variable.name.clone(),
             (true, "error") => "err".to_owned(),
             (true, _) => format!("r{position}"),
         };
-        (display_name(variable, position, at), rule_name)
+        (variable.display_name(position, at), rule_name)
     });
     let all: Vec<Label> = all.collect();
     // Two errors without a name have one label.

@@ -4,7 +4,7 @@
 use super::enum_labels::EnumLabels;
 use super::file_bytes::FileBytes;
 use super::object::Object;
-use super::select::RETURN;
+use super::select::{FUNCTIONS, RETURN};
 use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
@@ -486,9 +486,9 @@ impl Scanner<'_, '_> {
         let code = view.bytes_up_to(note.pc, 16).unwrap_or_default();
         let (schema, schema_source) = schema.unzip();
         let instruction = arch.map_or(Instruction::Other, |arch| Instruction::classify(code, arch));
-        // `usdt-gen seal --entries` writes notes of the catalog at function entries.
-        let stack_check =
-            instruction == Instruction::Branch && catalog::has_provider(&note.provider);
+        // `usdt-gen seal` writes notes of the catalog and of functions at function entries.
+        let is_at_function = catalog::has_provider(&note.provider) || note.provider == FUNCTIONS;
+        let stack_check = instruction == Instruction::Branch && is_at_function;
         let is_amd64 = arch == Some(Arch::X86_64);
         self.probes.push(Probe {
             provider: note.provider,

@@ -86,7 +86,7 @@ pub fn seal_file(
         // A file that needs no change need not be writable.
         Err(error) if target.is_none() => {
             let data = Snapshot::of(&file).map_err(read_failed)?;
-            let sealed = seal(&data, options).map_err(seal_failed)?;
+            let sealed = seal(&data, options.clone()).map_err(seal_failed)?;
             return if sealed.patches.is_none() { Ok(report(&sealed)) } else { Err(error.into()) };
         }
         Err(error) => return Err(error.into()),
@@ -96,7 +96,7 @@ pub fn seal_file(
         new.check_unchanged(&file)?;
     }
     let data = Snapshot::of(new.file()).map_err(read_failed)?;
-    let sealed = seal(&data, options).map_err(seal_failed)?;
+    let sealed = seal(&data, options.clone()).map_err(seal_failed)?;
     let mut report = report(&sealed);
     if report.unchanged && target.is_none() {
         return Ok(report);
@@ -104,7 +104,7 @@ pub fn seal_file(
     drop(data);
     apply(&sealed, new.file()).map_err(write_failed)?;
     check(&sealed, &Snapshot::of(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
-    report.warnings = new.finish()?;
+    report.warnings.extend(new.finish()?);
     if options.goid && !sealed.probes.is_empty() && sealed.goid_offset.is_none() {
         report.warnings.push(format!(
             "{}: the notes have no goroutine id: the binary does not tell where its Go release keeps it; pair starts and ends by an argument",
@@ -119,7 +119,7 @@ fn report(sealed: &Sealed) -> SealReport {
         probes: sealed.probes.len(),
         third_party: sealed.third_party.len(),
         unchanged: sealed.patches.is_none(),
-        warnings: Vec::new(),
+        warnings: sealed.warnings.clone(),
     }
 }
 
