@@ -187,7 +187,8 @@ fn injected_probes_show_what_is_asked_for_or_are_not_used() {
     // The probe does not show the receiver.
     let seen = trace(&app, &["trace", "--arg", "s.name", get]);
     assert!(!seen.uses_injected(), "{}", seen.notices);
-    let message = "uses the code of func:main.(*store).Get: the probe that was injected does not show `s.name`";
+    let message =
+        "uses the code of func:main.(*store).Get: the injected probe does not show `s.name`";
     assert!(seen.notices.contains(message), "{}", seen.notices);
     assert!(seen.lines.iter().all(|event| event["args"]["s.name"] == "first"));
 }

@@ -182,8 +182,7 @@ impl<'a, 'n> Search<'a, 'n> {
                     *wants = false;
                 }
                 Err(path) => {
-                    self.unused
-                        .add(&name, format!("the probe that was injected does not show `{path}`"));
+                    self.unused.add(&name, format!("the injected probe does not show `{path}`"));
                 }
             }
         }

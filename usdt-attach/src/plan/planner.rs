@@ -136,7 +136,7 @@ impl<'a> Planner<'a> {
         if matches!(self.options.mode, Mode::Latency { .. }) && candidates.iter().any(is_at_code) {
             for candidate in candidates.extract_if(.., |c| is_injected(c)) {
                 let name = candidate.selected.probe.full_name();
-                self.skip(&name, "its injected probe cannot be measured together with functions that have none; name it in a command of its own");
+                self.skip(&name, "its injected probe cannot be measured together with functions that have none; measure it with another command");
             }
         }
     }

@@ -39,13 +39,16 @@ pub(super) fn run(args: &SealArgs) -> Result<i32, CommandError> {
         function_entries: args.entries,
         functions: args.functions.clone(),
     };
-    let report = seal_file(&args.binary, args.output.as_deref(), options).map_err(|e| match e {
-        FileError::Write(_) => CommandError::refused(e),
-        _ => CommandError::bad_input(e),
-    })?;
+    let report =
+        seal_file(&args.binary, args.output.as_deref(), &options).map_err(|e| match e {
+            FileError::Write(_) => CommandError::refused(e),
+            _ => CommandError::bad_input(e),
+        })?;
     warn(&report.warnings);
     if report.probes + report.third_party == 0 {
-        let explanation = if args.entries {
+        let explanation = if !args.functions.is_empty() {
+            "and no function that notes can describe"
+        } else if args.entries {
             "and none of the Go functions that have entry probes"
         } else if args.fix {
             "and no notes to repair"

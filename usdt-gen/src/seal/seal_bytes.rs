@@ -31,9 +31,9 @@ pub struct Sealed {
 ///
 /// Returns [`SealError`] if the file is not a linked ELF file for amd64 or arm64, if it is damaged,
 /// if a blob contradicts the file, or if the file has no room for the new sections.
-pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
+pub fn seal(data: &[u8], options: &Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
-    let Some(inputs) = inputs::collect(&view, &options)? else {
+    let Some(inputs) = inputs::collect(&view, options)? else {
         return Ok(Sealed {
             patches: None,
             probes: Vec::new(),

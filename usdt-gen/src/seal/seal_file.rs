@@ -71,7 +71,7 @@ pub enum FileError {
 pub fn seal_file(
     path: &Path,
     target: Option<&Path>,
-    options: Options,
+    options: &Options,
 ) -> Result<SealReport, FileError> {
     let read_failed = |source| FileError::Read { path: path.to_owned(), source };
     let seal_failed = |source| FileError::Seal { path: path.to_owned(), source };
@@ -86,7 +86,7 @@ pub fn seal_file(
         // A file that needs no change need not be writable.
         Err(error) if target.is_none() => {
             let data = Snapshot::of(&file).map_err(read_failed)?;
-            let sealed = seal(&data, options.clone()).map_err(seal_failed)?;
+            let sealed = seal(&data, options).map_err(seal_failed)?;
             return if sealed.patches.is_none() { Ok(report(&sealed)) } else { Err(error.into()) };
         }
         Err(error) => return Err(error.into()),
@@ -96,7 +96,7 @@ pub fn seal_file(
         new.check_unchanged(&file)?;
     }
     let data = Snapshot::of(new.file()).map_err(read_failed)?;
-    let sealed = seal(&data, options.clone()).map_err(seal_failed)?;
+    let sealed = seal(&data, options).map_err(seal_failed)?;
     let mut report = report(&sealed);
     if report.unchanged && target.is_none() {
         return Ok(report);

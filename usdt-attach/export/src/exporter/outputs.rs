@@ -67,8 +67,8 @@ impl Config {
     ///
     /// Fails if one of them cannot be read or is invalid.
     pub fn check_files(&self) -> Result<()> {
-        let debug_files = self.target.iter().flat_map(|target| &target.debug);
-        debug_files.map(|path| DebugFile::open(path).map(drop)).collect::<Result<()>>()?;
+        let mut debug_files = self.target.iter().flat_map(|target| &target.debug);
+        debug_files.try_for_each(|path| DebugFile::open(path).map(drop))?;
         security(self).map(drop)
     }
 }
