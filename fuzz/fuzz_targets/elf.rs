@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let mut file = sample_elf::corrupted(&[]);
     if kind % 2 == 0 {
-        let sealed = seal(&file, Options::default()).expect("a valid file can be sealed");
+        let sealed = seal(&file, &Options::default()).expect("a valid file can be sealed");
         file = sealed.patches.expect("it has a probe").to_vec(&file);
     }
     mutate(&mut file, &[], data);

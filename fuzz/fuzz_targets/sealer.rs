@@ -12,12 +12,12 @@ fuzz_target!(|data: &[u8]| {
     with_memory_limit(|| {
         for fix in [false, true] {
             let options = Options { fix, ..Options::default() };
-            let Ok(sealed) = seal(&file, options) else { continue };
+            let Ok(sealed) = seal(&file, &options) else { continue };
             let Some(patches) = sealed.patches else { continue };
             let bytes = patches.to_vec(&file);
             let view = View::parse(&bytes).expect("a sealed file is a valid ELF file");
             let _ = verify::verify(&view);
-            let sealed_again = seal(&bytes, options).expect("a sealed file can be sealed");
+            let sealed_again = seal(&bytes, &options).expect("a sealed file can be sealed");
             assert!(sealed_again.patches.is_none(), "sealing again changes nothing");
         }
     });

@@ -80,6 +80,32 @@ pub enum NoEntries {
     NoFunctionTable,
 }
 
+impl NoEntries {
+    /// Describes the reason and the remedy, for a file of a Go release and an architecture.
+    pub fn describe(self, version: Option<&str>, arch: Arch) -> String {
+        match self {
+            NoEntries::StackArguments { first_minor } => {
+                let arch = match arch {
+                    Arch::X86_64 => "amd64",
+                    Arch::Aarch64 => "arm64",
+                };
+                format!(
+                    "it was built with {}, which passes arguments on the stack; rebuild it with Go 1.{first_minor} ({arch}) or newer",
+                    version.unwrap_or("an unknown Go release")
+                )
+            }
+            NoEntries::UnknownVersion => {
+                "it has no build information, and was built with Go 1.17 or older; rebuild it with a newer release"
+                    .to_owned()
+            }
+            NoEntries::NoFunctionTable => {
+                "its function table was not found; build it with `go build -overlay=$(usdt-gen overlay)` instead"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl<'a, S: Source<'a>> GoBinary<'a, S> {
     /// Returns why [`function_entries`](Self::function_entries) returns nothing for this file;
     /// `None` if it can return some.

@@ -19,6 +19,7 @@ use crate::inlined_calls::InlinedCall;
 use crate::register_abi::integer_registers;
 use stapsdt::argspec::Arch;
 use stapsdt::source::Source;
+use std::fmt;
 use std::ops::Range;
 
 /// The result of a search by name.
@@ -74,6 +75,24 @@ pub enum NoSites {
     UnknownStackCheck,
     /// Its code cannot be read, or is larger than any that compilers write.
     Unreadable,
+}
+
+impl fmt::Display for NoSites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoSites::Assembly => {
+                "written in assembly, whose registers and stack do not follow Go's calling convention"
+            }
+            NoSites::NoGoroutine => {
+                "a function of the runtime without a stack check, which may run where there is no goroutine"
+            }
+            NoSites::Undecodable(_) => "its code cannot be decoded; it is not compiled from Go",
+            NoSites::UnknownStackCheck => {
+                "its stack check has an unknown form, so that calls could be counted twice"
+            }
+            NoSites::Unreadable => "its code cannot be read",
+        })
+    }
 }
 
 /// The size in bytes of the largest function that is decoded.

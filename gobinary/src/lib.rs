@@ -9,6 +9,7 @@
 //! * [`inlined_calls`]: calls that the compiler inlined.
 //! * [`function_entry`]: function entries that can stand in for probes.
 //! * [`function_search`]: functions by name, and the instructions at which a call begins and ends.
+//! * [`symbol_pattern`]: patterns of function names.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
 //! * [`catalog`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
@@ -38,6 +39,7 @@ pub mod runtime_layout;
 mod sample;
 pub mod signature;
 pub mod supported_releases;
+pub mod symbol_pattern;
 mod table_layout;
 pub mod value_path;
 

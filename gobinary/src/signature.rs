@@ -8,6 +8,7 @@
 
 use crate::function_entry::Location;
 use crate::go_type::TypeRef;
+use crate::value_path::Point;
 use std::fmt;
 use std::ops::Range;
 
@@ -30,6 +31,9 @@ pub struct Signature {
     /// name are called `~r0`, `~r1`.
     pub results: Vec<Variable>,
 }
+
+/// The prefix of names that `usdt-gen inject` gives to parameters and results without one.
+const INJECTED: &str = "usdtInject";
 
 /// A parameter or a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +93,29 @@ impl Signature {
     pub fn variable(&self, name: &str) -> Option<&Variable> {
         self.parameters.iter().chain(&self.results).find(|v| v.name == name)
     }
+
+    /// Returns the variables that have their values at a point, without those that the compiler
+    /// added: the parameters at the entry, the results at a return.
+    pub fn variables(&self, at: Point) -> impl Iterator<Item = &Variable> {
+        let all = match at {
+            Point::Entry => &self.parameters,
+            Point::Return => &self.results,
+        };
+        all.iter().filter(|variable| !variable.is_hidden())
+    }
 }
 
 impl Variable {
+    /// Returns the name by which users know the variable at a position of
+    /// [`Signature::variables`]: `arg0` or `ret0` if it has none.
+    pub fn display_name(&self, position: usize, at: Point) -> String {
+        match (self.is_unnamed(), at) {
+            (false, _) => self.name.clone(),
+            (true, Point::Entry) => format!("arg{position}"),
+            (true, Point::Return) => format!("ret{position}"),
+        }
+    }
+
     /// Returns true if the compiler added the parameter, such as a captured variable.
     pub fn is_hidden(&self) -> bool {
         self.name.starts_with(['.', '&'])
@@ -99,7 +123,7 @@ impl Variable {
 
     /// Returns true if the source gives it no name.
     pub fn is_unnamed(&self) -> bool {
-        self.name.starts_with('~') || self.name == "_"
+        self.name.starts_with('~') || self.name.starts_with(INJECTED) || self.name == "_"
     }
 }
 
@@ -133,6 +157,24 @@ pub struct Word {
     pub size: u8,
     /// True for two's complement.
     pub signed: bool,
+}
+
+impl Word {
+    /// Returns the first word of an interface, which is zero if the interface is nil, given the word
+    /// with its dynamic type. The type is behind the first word if the interface has methods.
+    pub fn interface_start(&self) -> Word {
+        /// The offset of the type in `internal/abi.ITab`.
+        const ITAB_TYPE: i64 = 8;
+        let location = match &self.location {
+            Location::Memory { base, offsets } => match offsets.as_slice() {
+                [ITAB_TYPE] => Location::Register(*base),
+                [rest @ .., ITAB_TYPE] => Location::Memory { base: *base, offsets: rest.to_vec() },
+                _ => self.location.clone(),
+            },
+            other => other.clone(),
+        };
+        Word { location, ..*self }
+    }
 }
 
 /// A value that a tracer can read, and how to print it.

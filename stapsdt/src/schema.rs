@@ -52,6 +52,11 @@ pub struct Probe {
     /// The DTrace stability as `NAME/DATA/CLASS`; `None` if the definition has no pragma for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stability: Option<String>,
+    /// The function of whose calls the probe is, by the import path of its package, as
+    /// `example.com/store.(*Store).Get`; with the suffix `%return` if the probe is that of the returns.
+    /// `None` if the probe is not that of a function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
 }
 
 /// The declaration of an argument, which has one word in the note or, for some kinds, two
@@ -207,6 +212,7 @@ impl NoteBody {
         names.into_iter().all(|name| is_identifier(name))
             && !args.iter().any(|arg| arg.ty.contains(char::is_control))
             && args.iter().filter_map(|arg| arg.unit.as_ref()).all(|unit| is_unit(unit))
+            && !self.probe.symbol.iter().any(|symbol| symbol.contains(char::is_control))
     }
 }
 
@@ -299,6 +305,7 @@ mod tests {
                 }],
                 doc: String::new(),
                 stability: None,
+                symbol: None,
             },
         };
         let json = body.to_json();
@@ -327,5 +334,13 @@ mod tests {
         let label = Label { value: -1, name: "StateIdle".into() };
         assert_eq!(labeled.probe.args[0].labels, [label]);
         assert_eq!(NoteBody::from_json(&labeled.to_json()), Some(labeled));
+        let symbol = |symbol: &str| {
+            let member = format!("\"symbol\":\"{symbol}\",\"args\"");
+            NoteBody::from_json(&json.replace("\"args\"", &member))
+        };
+        let injected = symbol("a/b.(*T).M%return").unwrap();
+        assert_eq!(injected.probe.symbol.as_deref(), Some("a/b.(*T).M%return"));
+        assert_eq!(NoteBody::from_json(&injected.to_json()), Some(injected));
+        assert_eq!(symbol("a\\u0007"), None);
     }
 }

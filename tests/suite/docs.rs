@@ -263,7 +263,7 @@ fn tutorial_ends_with_a_histogram() {
 fn troubleshooting_quotes_messages_of_the_tools() {
     let page = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let mut source = String::new();
-    for folder in ["usdt-attach", "usdt-gen/src", "stapsdt/src", "cli-common/src"] {
+    for folder in ["usdt-attach", "usdt-gen/src", "gobinary/src", "stapsdt/src", "cli-common/src"] {
         read_sources(&root().join(folder), &mut source);
     }
     // Join string literals that continue on the next line.

@@ -1,11 +1,13 @@
 //! Debug information of function probes in separate files: `--debug`, and `/usr/lib/debug`.
 
+use crate::export::{get, metric};
 use gobinary::supported_releases::TESTED;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use usdt_e2e::{
-    Need, attach, command, events_and_summary, go_of, have, output, root, stdout, text,
+    Need, Process, attach, command, events_and_summary, free_port, go_of, have, output, root,
+    stdout, text, wait_for, write,
 };
 
 const GET: &str = "func:main.(*store).Get";
@@ -112,6 +114,54 @@ fn rejects_debug_information_of_another_binary() {
     );
     let missing = list(Path::new("/missing.debug"));
     assert!(text(&missing.stderr).contains("cannot open /missing.debug"));
+}
+
+#[test]
+fn exports_arguments_by_debug_information_of_a_file() {
+    if !have(&[Need::Bpf, Need::Program("objcopy")]) {
+        return;
+    }
+    let (split, other) = (split("a", &[]), split("b", &[]));
+    let (folder, debug) = (split.folder.path(), split.debug.to_str().unwrap());
+    let facts = folder.join("facts.json");
+    let mut program = command(&split.program);
+    let program = Process::start(program.arg(&facts).arg("1000000"));
+    let entry = format!("[[count]]\nname = \"gets\"\nprobes = \"{GET}\"\nlabels = [\"key\"]\n");
+    let target = format!("[target]\npids = [{}]\n", program.pid());
+    let in_file = write(folder, "a.toml", format!("{target}debug = [\"program.debug\"]\n{entry}"));
+    let without = write(folder, "b.toml", format!("{target}{entry}"));
+    let (pid, port) = (program.pid().to_string(), free_port());
+    let address = format!("127.0.0.1:{port}");
+    let export = |args: &[&str]| {
+        let mut exporter = command("usdt-attach");
+        exporter.args(["export", "--prometheus", &address]).args(args);
+        exporter
+    };
+    for args in [
+        &["--config", in_file.as_str()][..],
+        &["--config", without.as_str(), "-p", pid.as_str(), "--debug", debug],
+    ] {
+        let exporter = Process::start(&mut export(args));
+        wait_for("the labels", || {
+            let series = metric(&get(port, "/metrics"), "gets_total");
+            ["a", "b", "c", "dddd"].iter().all(|key| {
+                series
+                    .iter()
+                    .any(|(labels, hits)| labels.contains(&format!("key=\"{key}\"")) && *hits > 0.0)
+            })
+        });
+        let (status, _, errors) = exporter.interrupt();
+        assert!(status.success(), "{errors}");
+    }
+    let rejected = |args: &[&str]| {
+        let out = export(args).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+        text(&out.stderr)
+    };
+    let wrong = ["--config", &without, "--debug", other.debug.to_str().unwrap()];
+    assert!(rejected(&wrong).contains("it is not the debug information of"));
+    let missing = write(folder, "c.toml", format!("{target}debug = [\"none\"]\n{entry}"));
+    assert!(rejected(&["--config", &missing]).contains("none"));
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn output_path(args: &[OsString]) -> Option<PathBuf> {
 /// systems, stay unchanged.
 fn seal_output(path: &Path) -> Result<(), ToolexecError> {
     if is_elf(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })? {
-        warn(seal_file(path, None, Options::default())?.warnings);
+        warn(seal_file(path, None, &Options::default())?.warnings);
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub struct Config {
     pub span: Vec<Span>,
 }
 
-/// The processes to trace: exactly one of these fields.
+/// The processes to trace: exactly one of `pids`, `exe`, `cgroup` and `all`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TargetConfig {
@@ -52,6 +52,9 @@ pub struct TargetConfig {
     pub cgroup: Option<PathBuf>,
     /// All present and future processes of this host.
     pub all: bool,
+    /// Files with the debug information (DWARF) of stripped programs, for the arguments of function
+    /// probes. Relative to the folder of the configuration.
+    pub debug: Vec<PathBuf>,
 }
 
 /// The endpoint that Prometheus scrapes.
@@ -404,8 +407,10 @@ impl Config {
         })?;
         config.check().map_err(invalid)?;
         let web_config_file = config.prometheus.as_mut().and_then(|p| p.web_config_file.as_mut());
-        if let (Some(file), Some(folder)) = (web_config_file, path.parent()) {
-            *file = folder.join(&file);
+        let debug_files = config.target.as_mut().map(|target| &mut target.debug);
+        let files = web_config_file.into_iter().chain(debug_files.into_iter().flatten());
+        if let Some(folder) = path.parent() {
+            files.for_each(|file| *file = folder.join(&file));
         }
         Ok(config)
     }
@@ -464,6 +469,22 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn names_of_files_are_relative_to_the_folder_of_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.toml");
+        std::fs::write(
+            &path,
+            "[target]\nexe = \"/app\"\ndebug = [\"app.debug\", \"/lib.debug\"]\n",
+        )
+        .unwrap();
+        let target = Config::read(&path).unwrap().target.unwrap();
+        assert_eq!(target.debug, [folder.path().join("app.debug"), PathBuf::from("/lib.debug")]);
+        let target = TargetConfig { debug: target.debug, ..TargetConfig::default() };
+        let error = Config { target: Some(target), ..Config::default() }.check().unwrap_err();
+        assert!(error.starts_with("target: set exactly one of"), "{error}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::{ObjectId, ScannedObject};
+use usdt_attach::discover::{DebugFile, FunctionOptions, ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::ProcessTree;
 use usdt_attach::own_probes;
@@ -59,6 +59,9 @@ pub struct Settings {
     pub children: Option<ProcessTree>,
     /// The files of the target and their probes, from [`Target::resolve`].
     pub found: Vec<ScannedObject>,
+    /// Files with the debug information of programs, for the arguments of function probes in files
+    /// that are run later.
+    pub debug_files: Vec<DebugFile>,
     /// Whether to accept globs that match no probe of `found`, because files with these probes may
     /// be run later.
     pub wait_for_probes: bool,
@@ -69,6 +72,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns the options of the search for functions.
+    fn function_options(&self) -> FunctionOptions {
+        FunctionOptions { debug_files: self.debug_files.clone(), ..FunctionOptions::default() }
+    }
+
     /// Returns true if the target names its processes and all of them have exited.
     fn has_ended(&self) -> Result<bool> {
         if let Some(children) = &self.children {
@@ -120,6 +128,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     processes: resolved.processes,
 ///     children: resolved.children,
 ///     found: resolved.objects,
+///     debug_files: Vec::new(),
 ///     wait_for_probes: true,
 ///     must_match: false,
 ///     duration: None,

@@ -16,6 +16,7 @@ pub(super) fn full_schema(provider: &str, probe: &str) -> Option<schema::Probe> 
         args: probe.args.iter().map(arg_schema).collect(),
         doc: probe.doc.to_owned(),
         stability: None,
+        symbol: None,
     })
 }
 

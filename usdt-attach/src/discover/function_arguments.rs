@@ -4,12 +4,12 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{DebugFile, ErrorWords, FileBytes};
+use super::{DebugFile, ErrorWords, FileBytes, UseInjected};
 use gobinary::GoBinary;
 use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
 use gobinary::function_search::{FoundFunction, argument_register};
-use gobinary::signature::{Format, Signature, Value, Variable, Word};
+use gobinary::signature::{Format, Signature, Value, Word};
 use gobinary::value_path::{PathError, Point, ValuePath};
 use indexmap::IndexMap;
 use stapsdt::argspec::Arch;
@@ -29,6 +29,8 @@ pub struct FunctionOptions {
     /// Whether to warn about inlined calls of functions that have code, too. It takes longer, because
     /// the tables of all functions are read.
     pub lists_inlined_calls: bool,
+    /// Whether probes that were injected into the functions are used.
+    pub use_injected: UseInjected,
 }
 
 /// The arguments of a probe.
@@ -118,7 +120,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
             }
         }
         for argument in &self.options.chosen {
-            let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
+            let (name, path) = name_and_path(argument);
             let read = self.named(signature, name, path, at);
             let problem = self.problems.entry(argument).or_insert_with(|| Some(String::new()));
             match read {
@@ -141,10 +143,31 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         out
     }
 
+    /// Returns the arguments that the options ask for, as names and paths, and whether the defaults
+    /// are wanted, too.
+    pub(super) fn asked(&self) -> (Vec<(&'n str, &'n str)>, bool) {
+        let chosen = self.options.chosen.iter().map(|argument| name_and_path(argument));
+        let used = self.options.used.iter().map(|name| (name.as_str(), name.as_str()));
+        (chosen.chain(used).collect(), self.options.chosen.is_empty())
+    }
+
+    /// Returns true if a path leads to a value of the function itself.
+    pub(super) fn reads(&mut self, signature: Option<&Signature>, path: &str, at: Point) -> bool {
+        self.named(signature, path, path, at).is_ok()
+    }
+
+    /// Notes that a function has a chosen argument.
+    pub(super) fn found(&mut self, name: &str, path: &str) {
+        let is_same = |argument: &&String| name_and_path(argument) == (name, path);
+        for argument in self.options.chosen.iter().filter(is_same) {
+            self.problems.insert(argument, None);
+        }
+    }
+
     /// Adds the parameters or results with numbers, strings and errors.
     fn add_defaults(&mut self, out: &mut FunctionArguments, signature: &Signature, at: Point) {
         let Some(debug_info) = &mut self.debug_info else { return };
-        for (position, variable) in variables(signature, at).enumerate() {
+        for (position, variable) in signature.variables(at).enumerate() {
             let Ok(value) = debug_info.default_value(variable) else { continue };
             let is_default = matches!(
                 value.format,
@@ -156,7 +179,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                     | Format::Error
             );
             if is_default {
-                out.extend(typed(&display_name(variable, position, at), &value, self.arch));
+                out.extend(typed(&variable.display_name(position, at), &value, self.arch));
             }
         }
     }
@@ -175,8 +198,8 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                 "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned()
             });
         };
-        let named = variables(signature, at).enumerate();
-        let names = named.map(|(position, v)| (display_name(v, position, at), v.name.as_str()));
+        let named = signature.variables(at).enumerate();
+        let names = named.map(|(position, v)| (v.display_name(position, at), v.name.as_str()));
         let path = with_source_name(path, names);
         let parsed = ValuePath::parse(&path).map_err(|error| with_user_names(&error))?;
         let value =
@@ -221,27 +244,17 @@ impl FunctionArguments {
     }
 }
 
-/// Returns the variables that have their values at a point, without those that the compiler added.
-fn variables(signature: &Signature, at: Point) -> impl Iterator<Item = &Variable> {
-    let all = match at {
-        Point::Entry => &signature.parameters,
-        Point::Return => &signature.results,
-    };
-    all.iter().filter(|variable| !variable.is_hidden())
-}
-
-/// Returns the name by which users know a variable: that of its register if it has none.
-fn display_name(variable: &Variable, position: usize, at: Point) -> String {
-    match (variable.is_unnamed(), at) {
-        (false, _) => variable.name.clone(),
-        (true, Point::Entry) => format!("arg{position}"),
-        (true, Point::Return) => format!("ret{position}"),
-    }
+/// Returns the name and the path of a chosen argument, `PATH` or `NAME=PATH`.
+fn name_and_path(argument: &str) -> (&str, &str) {
+    argument.split_once('=').unwrap_or((argument, argument))
 }
 
 /// Replaces the name at the start of a path, or in `len(…)`, by the one of the debug information.
 /// `names` are pairs of the name that users know and the one of the debug information.
-fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v str)>) -> String {
+pub(super) fn with_source_name<'v>(
+    path: &str,
+    names: impl IntoIterator<Item = (String, &'v str)>,
+) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let start = path.find('(').map_or(0, |at| at + 1);
     let start = start + path.get(start..).and_then(|rest| rest.find(is_name)).unwrap_or(0);
@@ -256,7 +269,7 @@ fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v
 
 /// Formats an error with the names of unnamed parameters and results that users know.
 fn with_user_names(error: &PathError) -> String {
-    error.to_string().replace("~p", "arg").replace("~r", "ret")
+    error.to_string().replace("~p", "arg").replace("~r", "ret").replace("usdtInjectR", "ret")
 }
 
 /// Returns a value as arguments: most values are one.
@@ -284,31 +297,15 @@ fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
         (Format::Slice | Format::Chan, [len, capacity]) => {
             vec![one(&of("len"), Kind::Int, &[len]), one(&of("cap"), Kind::Int, &[capacity])]
         }
-        (Format::Interface, [ty, ..]) => vec![one(name, Kind::Pointer, &[&first_word(ty)])],
+        (Format::Interface, [ty, ..]) => vec![one(name, Kind::Pointer, &[&ty.interface_start()])],
         (Format::Error, [ty, _, pointer, len]) => {
             let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
-            let (first, ty) = (spec(&first_word(ty)), spec(ty));
+            let (first, ty) = (spec(&ty.interface_start()), spec(ty));
             let error = Some(ErrorWords { name: name.to_owned(), first, ty });
             vec![Argument { error, ..one(name, Kind::Error, &[pointer, len]) }]
         }
         _ => Vec::new(),
     }
-}
-
-/// Returns the first word of an interface, which is zero if the interface is nil, given the word
-/// with its dynamic type. The type is behind the first word if the interface has methods.
-fn first_word(ty: &Word) -> Word {
-    /// The offset of the type in `internal/abi.ITab`.
-    const ITAB_TYPE: i64 = 8;
-    let location = match &ty.location {
-        Location::Memory { base, offsets } => match offsets.as_slice() {
-            [ITAB_TYPE] => Location::Register(*base),
-            [rest @ .., ITAB_TYPE] => Location::Memory { base: *base, offsets: rest.to_vec() },
-            _ => ty.location.clone(),
-        },
-        other => other.clone(),
-    };
-    Word { location, ..*ty }
 }
 
 fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Argument {

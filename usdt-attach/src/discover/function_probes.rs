@@ -5,11 +5,12 @@
 //! changed, as return probes of the kernel do: that corrupts the stacks of Go.
 
 use super::function_arguments::{ArgumentReader, FunctionArguments, FunctionOptions};
+use super::injected::{InjectedProbes, function_probe};
 use super::select::{FUNCTIONS, FunctionPattern, RETURN};
-use super::{FileBytes, Object, Probe, ScannedObject, Source, debug_files};
+use super::{FileBytes, Object, Probe, ScannedObject, Source, UseInjected, debug_files};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
-use gobinary::function_search::{FoundFunction, FunctionSites, NoSites};
+use gobinary::function_search::{FoundFunction, FunctionSites};
 use gobinary::inlined_calls::InlinedCall;
 use gobinary::value_path::Point;
 use indexmap::{IndexMap, IndexSet};
@@ -18,6 +19,7 @@ use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
 use stapsdt::schema;
 use stapsdt::site::Instruction;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The number of functions that the globs of a command may match in a file. Each has several sites.
@@ -53,6 +55,9 @@ pub(super) fn add_function_probes(
     let debug_bytes = debug_file.as_ref().map(|file| file.bytes(&bytes));
     if let Some(mut search) = Search::start(&bytes, debug_bytes.as_ref(), options) {
         let path = Escaped::new(&one.object.path).to_string();
+        if options.use_injected != UseInjected::Never {
+            search.injected = InjectedProbes::of(&one.probes);
+        }
         search.add(&patterns);
         one.probes.extend(search.probes.into_iter().map(Arc::new));
         messages.extend(search.messages.into_iter().map(|message| format!("{path}: {message}")));
@@ -60,7 +65,8 @@ pub(super) fn add_function_probes(
         messages.extend(inlined.into_iter().map(|message| format!("{path}: {message}")));
         let problems = search.arguments.problems();
         messages.extend(problems.map(|message| format!("{path}: {message}")));
-        messages.extend(search.refused.messages(&path));
+        messages.extend(search.refused.messages(&path, "skipped"));
+        messages.extend(search.unused.messages(&path, "uses the code of"));
     }
     let debug = debug_file.as_ref().zip(debug_bytes.as_ref());
     let read = debug.map(|(file, bytes)| (bytes, file.object()));
@@ -82,7 +88,11 @@ struct Search<'a, 'n> {
     arguments: ArgumentReader<'a, 'n>,
     probes: Vec<Probe>,
     messages: Vec<String>,
+    /// The probes that were injected into the functions.
+    injected: InjectedProbes,
     refused: Refused,
+    /// The functions with an injected probe that is not used.
+    unused: Refused,
     /// Whether inlined calls of functions with code are looked for, too.
     lists_inlined_calls: bool,
     /// The functions of which inlined calls are looked for.
@@ -106,7 +116,9 @@ impl<'a, 'n> Search<'a, 'n> {
             arch,
             probes: Vec::new(),
             messages: Vec::new(),
+            injected: InjectedProbes::default(),
             refused: Refused::default(),
+            unused: Refused::default(),
             lists_inlined_calls: options.lists_inlined_calls,
             inlined: Vec::new(),
         })
@@ -114,7 +126,7 @@ impl<'a, 'n> Search<'a, 'n> {
 
     fn add(&mut self, patterns: &[FunctionPattern]) {
         if let Some(reason) = self.go.no_entries() {
-            let reason = super::functions::describe(reason, self.go.version(), self.arch);
+            let reason = reason.describe(self.go.version(), self.arch);
             self.messages.push(format!("skipped its functions: {reason}"));
             return;
         }
@@ -137,15 +149,44 @@ impl<'a, 'n> Search<'a, 'n> {
                     .iter()
                     .any(|p| p.is_return == is_return && p.matches_symbol(&function.name))
             };
+            let wants = self.add_injected(function, [wants(false), wants(true)]);
+            if wants == [false, false] {
+                continue;
+            }
             match self.go.function_sites(function) {
-                Ok(sites) => self.add_sites(function, &sites, [wants(false), wants(true)]),
-                Err(reason) => self.refused.add(&function.name, describe(&reason)),
+                Ok(sites) => self.add_sites(function, &sites, wants),
+                Err(reason) => self.refused.add(&function.name, reason.to_string()),
             }
         }
         self.inlined = found.inlined;
         if self.lists_inlined_calls {
             self.inlined.extend(found.functions.into_iter().map(|function| function.name));
         }
+    }
+
+    /// Adds the entry and the returns that are wanted and have an injected probe. Returns those that
+    /// are still wanted.
+    fn add_injected(&mut self, function: &FoundFunction, mut wants: [bool; 2]) -> [bool; 2] {
+        for (wants, suffix, at) in wants
+            .iter_mut()
+            .zip(["", RETURN])
+            .zip([Point::Entry, Point::Return])
+            .map(|((w, s), p)| (w, s, p))
+        {
+            let name = format!("{}{suffix}", function.name);
+            let Some(injected) = self.injected.find(&name).filter(|_| *wants) else { continue };
+            let signature = self.arguments.signature(function);
+            match function_probe(injected, &name, signature.as_ref(), at, &mut self.arguments) {
+                Ok(probe) => {
+                    self.probes.push(probe);
+                    *wants = false;
+                }
+                Err(path) => {
+                    self.unused.add(&name, format!("the injected probe does not show `{path}`"));
+                }
+            }
+        }
+        wants
     }
 
     /// Adds the entry, the returns, or both.
@@ -203,6 +244,7 @@ impl<'a, 'n> Search<'a, 'n> {
                 args: arguments.schema.clone(),
                 doc: arguments.signature.clone(),
                 stability: None,
+                symbol: None,
             }),
             schema_source: None,
             machine: self.view.machine_kind(),
@@ -215,6 +257,7 @@ impl<'a, 'n> Search<'a, 'n> {
             enum_labels: Vec::new(),
             errors: arguments.errors.clone(),
             symbols: Arc::default(),
+            injected: None,
         })
     }
 }
@@ -259,10 +302,11 @@ fn inlined_messages(calls: &[InlinedCall<'_>]) -> impl Iterator<Item = String> {
 
 /// The functions that cannot be attached to, by reason.
 #[derive(Default)]
-struct Refused(Vec<(&'static str, Vec<String>)>);
+struct Refused(Vec<(Cow<'static, str>, Vec<String>)>);
 
 impl Refused {
-    fn add(&mut self, name: &str, reason: &'static str) {
+    fn add(&mut self, name: &str, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(name.to_owned()),
             None => self.0.push((reason, vec![name.to_owned()])),
@@ -270,7 +314,7 @@ impl Refused {
     }
 
     /// Returns a message for each reason, which names the first functions.
-    fn messages(&self, path: &str) -> impl Iterator<Item = String> {
+    fn messages(&self, path: &str, verb: &str) -> impl Iterator<Item = String> {
         self.0.iter().map(move |(reason, names)| {
             let named: Vec<String> =
                 names.iter().take(MAX_NAMED).map(|name| format!("{FUNCTIONS}:{name}")).collect();
@@ -278,24 +322,8 @@ impl Refused {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            format!("{path}: skipped {}{more}: {reason}", named.join(", "))
+            format!("{path}: {verb} {}{more}: {reason}", named.join(", "))
         })
-    }
-}
-
-fn describe(reason: &NoSites) -> &'static str {
-    match reason {
-        NoSites::Assembly => {
-            "written in assembly, whose registers and stack do not follow Go's calling convention"
-        }
-        NoSites::NoGoroutine => {
-            "a function of the runtime without a stack check, which may run where there is no goroutine"
-        }
-        NoSites::Undecodable(_) => "its code cannot be decoded; it is not compiled from Go",
-        NoSites::UnknownStackCheck => {
-            "its stack check has an unknown form, so that calls could be counted twice"
-        }
-        NoSites::Unreadable => "its code cannot be read",
     }
 }
 
@@ -328,7 +356,7 @@ mod tests {
             refused.add(&format!("main.f{n}"), "first");
         }
         refused.add("main.g", "second");
-        let messages: Vec<String> = refused.messages("app").collect();
+        let messages: Vec<String> = refused.messages("app", "skipped").collect();
         assert_eq!(
             messages,
             [

@@ -7,11 +7,11 @@
 use super::enum_labels::EnumLabels;
 use super::function_arguments::FunctionOptions;
 use super::function_probes::add_function_probes;
-use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
+use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, UseInjected, catalog};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
-use gobinary::function_entry::{EntryPoint, Location, NoEntries};
+use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
@@ -36,7 +36,7 @@ pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
 /// As [`add_function_entries`], with the options of a command:
 /// [`Options::function_options`](crate::plan::Options::function_options) returns them.
 pub fn add_functions(found: &mut [ScannedObject], globs: &[String], options: &FunctionOptions) {
-    found.iter_mut().for_each(|one| add_function_probes(one, globs, options));
+    add_all_function_probes(found, globs, options);
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
     wanted.dedup_by_key(|p| p.name);
@@ -57,6 +57,38 @@ pub fn add_functions(found: &mut [ScannedObject], globs: &[String], options: &Fu
                 one.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
             }
         }
+    }
+}
+
+/// Adds function probes, with [`UseInjected::All`] either all or none of them at injected probes.
+fn add_all_function_probes(
+    found: &mut [ScannedObject],
+    globs: &[String],
+    options: &FunctionOptions,
+) {
+    let before: Vec<(usize, usize)> =
+        found.iter().map(|one| (one.probes.len(), one.warnings.len())).collect();
+    found.iter_mut().for_each(|one| add_function_probes(one, globs, options));
+    if options.use_injected != UseInjected::All {
+        return;
+    }
+    let added =
+        found.iter().zip(&before).flat_map(|(one, (probes, _))| one.probes.iter().skip(*probes));
+    let (injected, others): (Vec<&Arc<Probe>>, Vec<&Arc<Probe>>) =
+        added.partition(|probe| probe.injected.is_some());
+    let Some(example) = injected.first().filter(|_| !others.is_empty()) else { return };
+    let message = format!(
+        "the injected probe of {} is not used: not all of the functions have injected probes for the entry and the return",
+        example.full_name()
+    );
+    let options = FunctionOptions { use_injected: UseInjected::Never, ..options.clone() };
+    for (one, (probes, warnings)) in found.iter_mut().zip(before) {
+        one.probes.truncate(probes);
+        one.warnings.truncate(warnings);
+        add_function_probes(one, globs, &options);
+    }
+    if let Some(first) = found.first_mut() {
+        first.warnings.push(Warning::new(WarningKind::SkippedProbe, message));
     }
 }
 
@@ -102,34 +134,11 @@ fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Result<Vec<Pro
     let Ok(view) = View::read(bytes) else { return Ok(Vec::new()) };
     let Some((arch, go)) = view.arch().zip(GoBinary::read(bytes)) else { return Ok(Vec::new()) };
     if let Some(reason) = go.no_entries() {
-        return Err(describe(reason, go.version(), arch));
+        return Err(reason.describe(go.version(), arch));
     }
     let goid = go.goid_offset();
     let points = go.function_entries(providers);
     Ok(points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect())
-}
-
-pub(super) fn describe(reason: NoEntries, version: Option<&str>, arch: Arch) -> String {
-    match reason {
-        NoEntries::StackArguments { first_minor } => {
-            let arch = match arch {
-                Arch::X86_64 => "amd64",
-                Arch::Aarch64 => "arm64",
-            };
-            format!(
-                "it was built with {}, which passes arguments on the stack; rebuild it with Go 1.{first_minor} ({arch}) or newer",
-                version.unwrap_or("an unknown Go release")
-            )
-        }
-        NoEntries::UnknownVersion => {
-            "it has no build information, and was built with Go 1.17 or older; rebuild it with a newer release"
-                .to_owned()
-        }
-        NoEntries::NoFunctionTable => {
-            "its function table was not found; build it with `go build -overlay=$(usdt-gen overlay)` instead"
-                .to_owned()
-        }
-    }
 }
 
 fn probe<'a>(
@@ -186,6 +195,7 @@ fn probe<'a>(
         enum_labels,
         errors: Vec::new(),
         symbols: Arc::default(),
+        injected: None,
     })
 }
 

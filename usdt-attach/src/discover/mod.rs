@@ -17,6 +17,7 @@ mod functions;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod host;
+mod injected;
 pub(crate) mod kernel_inode;
 mod known;
 mod linker;
@@ -44,6 +45,7 @@ pub use functions::{RuntimeEntries, add_function_entries, add_functions, runtime
 pub use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
+pub use injected::UseInjected;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};

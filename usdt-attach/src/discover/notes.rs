@@ -4,7 +4,7 @@
 use super::enum_labels::EnumLabels;
 use super::file_bytes::FileBytes;
 use super::object::Object;
-use super::select::RETURN;
+use super::select::{FUNCTIONS, RETURN};
 use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
@@ -113,6 +113,9 @@ pub struct Probe {
     /// The linked addresses of the symbols that argument specifications of this file name, as far
     /// as the symbol tables have them.
     pub(crate) symbols: Arc<BTreeMap<String, u64>>,
+    /// The full name of the probe that `usdt-gen inject` has put into the function, if this function
+    /// probe is at the site of that one; else `None`.
+    pub injected: Option<String>,
 }
 
 impl Probe {
@@ -133,6 +136,11 @@ impl Probe {
         format!("{}:{}", self.provider, self.name)
     }
 
+    /// Returns true for function probes, at injected probes or not.
+    pub(crate) fn is_function(&self) -> bool {
+        self.source == Source::Function || self.injected.is_some()
+    }
+
     /// Returns true if the site is a return of a function.
     pub fn is_function_return(&self) -> bool {
         self.source == Source::Function && self.name.ends_with(RETURN)
@@ -151,7 +159,7 @@ impl Probe {
     /// debug information, it is the signature in Go's syntax, such as `func:main.add(a int) int`.
     pub fn prototype(&self) -> String {
         if let Some(schema) = &self.schema
-            && self.source == Source::Function
+            && self.is_function()
             && let Some(rest) = schema.doc.strip_prefix(self.name.trim_end_matches(RETURN))
         {
             return format!("{}{rest}", self.full_name());
@@ -478,9 +486,9 @@ impl Scanner<'_, '_> {
         let code = view.bytes_up_to(note.pc, 16).unwrap_or_default();
         let (schema, schema_source) = schema.unzip();
         let instruction = arch.map_or(Instruction::Other, |arch| Instruction::classify(code, arch));
-        // `usdt-gen seal --entries` writes notes of the catalog at function entries.
-        let stack_check =
-            instruction == Instruction::Branch && catalog::has_provider(&note.provider);
+        // `usdt-gen seal` writes notes of the catalog and of functions at function entries.
+        let is_at_function = catalog::has_provider(&note.provider) || note.provider == FUNCTIONS;
+        let stack_check = instruction == Instruction::Branch && is_at_function;
         let is_amd64 = arch == Some(Arch::X86_64);
         self.probes.push(Probe {
             provider: note.provider,
@@ -503,6 +511,7 @@ impl Scanner<'_, '_> {
             enum_labels: Vec::new(),
             errors: Vec::new(),
             symbols: Arc::default(),
+            injected: None,
         });
     }
 

@@ -32,6 +32,7 @@ pub fn probe(args: &str) -> Probe {
         enum_labels: Vec::new(),
         errors: Vec::new(),
         symbols: Arc::default(),
+        injected: None,
     }
 }
 
@@ -53,8 +54,13 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
 
 /// Returns a probe with the given argument specification and declared arguments.
 pub fn with_args(args: &str, declared: Vec<schema::Arg>) -> Probe {
-    let schema =
-        schema::Probe { name: "p".into(), args: declared, doc: String::new(), stability: None };
+    let schema = schema::Probe {
+        name: "p".into(),
+        args: declared,
+        doc: String::new(),
+        stability: None,
+        symbol: None,
+    };
     Probe { schema: Some(schema), schema_source: Some(SchemaSource::Binary), ..probe(args) }
 }
 

@@ -15,10 +15,11 @@
 
 use crate::discover::{Object, Probe, ScannedObject};
 use crate::error::{Error, Result};
+use gobinary::symbol_pattern::SymbolPattern;
 use indexmap::IndexSet;
 use std::fmt;
 use std::sync::Arc;
-use wildmatch::{WildMatch, WildMatchPattern};
+use wildmatch::WildMatch;
 
 /// A selected probe site and the file that contains it.
 #[derive(Clone, Debug)]
@@ -74,15 +75,11 @@ enum SpecialPattern {
 /// A pattern of functions: `func:SYMBOL` or `func:SYMBOL%return`.
 #[derive(Clone, Debug)]
 pub(crate) struct FunctionPattern {
-    symbol: WildMatchPattern<ANY, ONE>,
+    symbol: SymbolPattern,
     /// True for the returns of the functions, false for their entries.
     pub(crate) is_return: bool,
     pattern: String,
 }
-
-/// Wildcards that no symbol contains, in place of `*` and `?`.
-const ANY: char = '\u{1}';
-const ONE: char = '\u{2}';
 
 impl FunctionPattern {
     /// Parses a glob; `None` if its provider is not `func`.
@@ -92,18 +89,7 @@ impl FunctionPattern {
             Some(symbol) => (symbol, true),
             None => (symbol, false),
         };
-        let mut before = None;
-        let translate = |c| {
-            let is_receiver = before.replace(c) == Some('(');
-            match c {
-                '*' if !is_receiver => ANY,
-                '?' => ONE,
-                c => c,
-            }
-        };
-        let symbol: String =
-            if symbol.is_empty() { "*" } else { symbol }.chars().map(translate).collect();
-        let symbol = WildMatchPattern::new(&symbol);
+        let symbol = SymbolPattern::new(if symbol.is_empty() { "*" } else { symbol });
         Some(FunctionPattern { symbol, is_return, pattern: glob.to_owned() })
     }
 

@@ -4,7 +4,7 @@ use super::histogram::Scale;
 use super::site::NopOptimization;
 use crate::bpf::cpus::cpu_ids_end;
 use crate::discover::select::Glob;
-use crate::discover::{DebugFile, FunctionOptions};
+use crate::discover::{DebugFile, FunctionOptions, UseInjected};
 use crate::filter::{Filter, Subject};
 use crate::kernel::ProcessTree;
 use std::path::PathBuf;
@@ -129,6 +129,21 @@ impl Options {
             used: used.collect(),
             debug_files: self.debug_files.clone(),
             lists_inlined_calls: false,
+            use_injected: self.use_injected(),
+        }
+    }
+}
+
+impl Options {
+    /// Returns when injected probes can be used for functions. A latency pairs them as a stack of each
+    /// goroutine, which is complete only if every call is taken.
+    fn use_injected(&self) -> UseInjected {
+        let takes_all =
+            self.filter.is_none() && self.sample.is_none_or(|n| n <= 1) && self.rate.is_none();
+        match &self.mode {
+            Mode::Latency { key: None, .. } if takes_all => UseInjected::All,
+            Mode::Latency { .. } => UseInjected::Never,
+            _ => UseInjected::Each,
         }
     }
 }

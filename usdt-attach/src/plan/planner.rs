@@ -124,7 +124,21 @@ impl<'a> Planner<'a> {
             let role = self.role(selected)?;
             out.push(Candidate { selected, attach_point, arguments, role });
         }
+        self.reject_mixed_pairs(&mut out);
         Ok(out)
+    }
+
+    /// Removes the injected probes of functions if a latency also has functions at their code, as of
+    /// libraries that were loaded later: a session pairs all calls by goroutine, or all by frame.
+    fn reject_mixed_pairs(&mut self, candidates: &mut Vec<Candidate<'a>>) {
+        let is_injected = |c: &Candidate<'_>| c.selected.probe.injected.is_some();
+        let is_at_code = |c: &Candidate<'_>| c.selected.probe.source == Source::Function;
+        if matches!(self.options.mode, Mode::Latency { .. }) && candidates.iter().any(is_at_code) {
+            for candidate in candidates.extract_if(.., |c| is_injected(c)) {
+                let name = candidate.selected.probe.full_name();
+                self.skip(&name, "its injected probe cannot be measured together with functions that have none; measure it with another command");
+            }
+        }
     }
 
     /// Returns the part that a selected site has in the mode of the plan.
@@ -210,7 +224,10 @@ impl<'a> Planner<'a> {
             let Some(candidate) = candidates.get(index) else { continue };
             let probe = &candidate.selected.probe;
             // The time between the entry and the return of a function is that of the function.
-            let name = if pairs_frames { function_name(&probe.name) } else { &probe.name };
+            let name = match pairs_frames || is_latency && probe.injected.is_some() {
+                true => function_name(&probe.name),
+                false => &probe.name,
+            };
             let planned = PlannedProbe { provider: probe.provider.clone(), name: name.to_owned() };
             let series = probes.insert_full(planned).0 as u32;
             let spec = match (&self.options.mode, candidate.role) {

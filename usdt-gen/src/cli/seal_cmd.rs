@@ -26,17 +26,29 @@ pub(super) struct SealArgs {
     /// call
     #[arg(long)]
     entries: bool,
+    /// Also describe these functions of a Go binary, as probes of the provider `func`: symbols as in
+    /// stack traces, with wildcards `*` and `?`; `SYMBOL%return` is the returns; may be repeated
+    #[arg(long = "function", value_name = "SYMBOL")]
+    functions: Vec<String>,
 }
 
 pub(super) fn run(args: &SealArgs) -> Result<i32, CommandError> {
-    let options = Options { goid: !args.no_goid, fix: args.fix, function_entries: args.entries };
-    let report = seal_file(&args.binary, args.output.as_deref(), options).map_err(|e| match e {
-        FileError::Write(_) => CommandError::refused(e),
-        _ => CommandError::bad_input(e),
-    })?;
+    let options = Options {
+        goid: !args.no_goid,
+        fix: args.fix,
+        function_entries: args.entries,
+        functions: args.functions.clone(),
+    };
+    let report =
+        seal_file(&args.binary, args.output.as_deref(), &options).map_err(|e| match e {
+            FileError::Write(_) => CommandError::refused(e),
+            _ => CommandError::bad_input(e),
+        })?;
     warn(&report.warnings);
     if report.probes + report.third_party == 0 {
-        let explanation = if args.entries {
+        let explanation = if !args.functions.is_empty() {
+            "and no function that notes can describe"
+        } else if args.entries {
             "and none of the Go functions that have entry probes"
         } else if args.fix {
             "and no notes to repair"

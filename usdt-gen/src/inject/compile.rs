@@ -181,7 +181,7 @@ impl PackageCompilation<'_> {
             *file = self.write(&format!("{}_{base}", changed.index), &changed.text)?;
         }
         files.push(self.write("usdt_inject_support.go", &response.support)?);
-        let model = probes::model(import_path, &response.functions);
+        let model = probes::model(import_path, self.package, &response.functions);
         let package =
             Package { prefix: PREFIX, injected: true, ..Package::named(&response.package_name) };
         let stubs = golang::generate(&model, SOURCE, package)?;

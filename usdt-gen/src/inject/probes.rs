@@ -4,8 +4,9 @@ use super::helper::{Function, Value};
 use crate::model::{Model, Param, Probe, Provider, Type};
 use indexmap::IndexMap;
 
-/// Returns the entry and return probes of functions.
-pub(super) fn model(import_path: &str, functions: &[Function]) -> Model {
+/// Returns the entry and return probes of functions. `package` is the path that the linker gives the
+/// package: that of programs is `main`.
+pub(super) fn model(import_path: &str, package: &str, functions: &[Function]) -> Model {
     let mut providers: IndexMap<String, Provider> = IndexMap::new();
     for function in functions {
         let provider = providers.entry(function.provider.clone()).or_insert_with(|| Provider {
@@ -15,15 +16,17 @@ pub(super) fn model(import_path: &str, functions: &[Function]) -> Model {
             probes: IndexMap::new(),
         });
         let symbol = format!("{import_path}.{}", function.name);
-        for (suffix, moment, values) in
-            [("entry", "Entry of", &function.entry), ("return", "Return from", &function.returns)]
-        {
+        for (suffix, moment, point, values) in [
+            ("entry", "Entry of", "", &function.entry),
+            ("return", "Return from", "%return", &function.returns),
+        ] {
             let name = format!("{}__{suffix}", function.probe);
             let probe = Probe {
                 name: name.clone(),
                 doc: format!("{moment} {symbol}."),
                 params: values.iter().map(parameter).collect(),
                 outputs: Vec::new(),
+                symbol: Some(format!("{package}.{}{point}", function.name)),
             };
             provider.probes.insert(name, probe);
         }

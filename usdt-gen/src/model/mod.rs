@@ -51,6 +51,8 @@ pub(crate) struct Probe {
     /// Arguments of the translated prototype, which DTrace shows as `args[]`. Empty if there is
     /// none. Notes always describe `params`.
     pub(crate) outputs: Vec<Output>,
+    /// The function that the probe was injected into; see [`schema::Probe::symbol`].
+    pub(crate) symbol: Option<String>,
 }
 
 /// An argument of a translated prototype.
@@ -274,6 +276,7 @@ impl Provider {
             args: args.collect(),
             doc: probe.doc.clone(),
             stability: self.stability.clone(),
+            symbol: probe.symbol.clone(),
         }
     }
 }

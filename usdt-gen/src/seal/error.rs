@@ -31,6 +31,9 @@ pub enum SealError {
     /// The file has no room for the new sections, or its headers are damaged.
     #[error("cannot add sections: {0}")]
     Layout(&'static str),
+    /// The functions that are asked for cannot be described.
+    #[error("cannot describe functions: {0}")]
+    Functions(String),
     /// A tracer would not find a probe in the sealed file.
     #[error("{consumer} would reject the sealed probe {probe}: {reason}")]
     Rejected {

@@ -5,7 +5,7 @@ use crate::dlang::catalog;
 use gobinary::GoBinary;
 use gobinary::catalog::providers;
 use gobinary::function_entry::{EntryArg, EntryPoint, Location};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
+use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 use stapsdt::elf::{Segment, View};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
@@ -73,7 +73,7 @@ fn probe(
 fn argument_specs(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<String> {
     let has_second_word = argument.kind.words() == 2;
     let (first, second) = found
-        .and_then(|found| operands(found, has_second_word))
+        .and_then(|found| operands(found, has_second_word, arch))
         .unwrap_or_else(|| (zero(), has_second_word.then(zero)));
     let first =
         Value { size: argument.size, signed: argument.signed, float: false, operand: first };
@@ -83,21 +83,26 @@ fn argument_specs(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) 
 
 /// Returns the operands of an argument's first and second word; `None` if a note cannot express
 /// them.
-fn operands(found: &EntryArg, has_second_word: bool) -> Option<(Operand, Option<Operand>)> {
+fn operands(
+    found: &EntryArg,
+    has_second_word: bool,
+    arch: Arch,
+) -> Option<(Operand, Option<Operand>)> {
     if found.is_enum {
         return None;
     }
-    let second = if has_second_word { Some(operand(found.second_word.as_ref()?)?) } else { None };
-    Some((operand(&found.first_word)?, second))
+    let second =
+        if has_second_word { Some(operand(found.second_word.as_ref()?, arch)?) } else { None };
+    Some((operand(&found.first_word, arch)?, second))
 }
 
-fn operand(location: &Location) -> Option<Operand> {
+pub(super) fn operand(location: &Location, arch: Arch) -> Option<Operand> {
     match location {
         Location::Register(number) => Some(Operand::Register(Register::gpr(*number))),
         Location::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
         // Notes cannot express a chain of pointers.
         Location::Memory { base, offsets } => match offsets[..] {
-            [offset] => Some(memory(*base, offset)),
+            [offset] => Some(memory(*base, offset, arch)),
             _ => None,
         },
     }
@@ -107,15 +112,20 @@ fn zero() -> Operand {
     Operand::Constant(Expr::number(0))
 }
 
-fn memory(base: u8, disp: i64) -> Operand {
-    Operand::Memory { disp: Expr::number(disp), base: Some(Register::gpr(base)), index: None }
+fn memory(base: u8, disp: i64, arch: Arch) -> Operand {
+    let base = match (arch, base) {
+        (Arch::Aarch64, 31) => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
+        _ => Register::gpr(base),
+    };
+    Operand::Memory { disp: Expr::number(disp), base: Some(base), index: None }
 }
 
 /// Returns the specification of the running goroutine's id.
-fn goroutine_id_spec(offset: u32, arch: Arch) -> String {
+pub(super) fn goroutine_id_spec(offset: u32, arch: Arch) -> String {
     let g = match arch {
         Arch::X86_64 => gobinary::G_REGISTER_AMD64,
         Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     };
-    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into()) }.to_spec(arch)
+    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into(), arch) }
+        .to_spec(arch)
 }

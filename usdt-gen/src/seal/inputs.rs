@@ -2,8 +2,8 @@
 //! notes.
 
 use super::error::SealError;
-use super::function_entries;
 use super::probe::Probe;
+use super::{function_entries, function_notes};
 use gobinary::GoBinary;
 use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob;
@@ -22,7 +22,7 @@ const LINKED: [u16; 2] = [2, 3];
 /// let options = Options { fix: true, ..Options::default() };
 /// assert!(options.goid && !options.function_entries);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Append the goroutine id as the last argument, if its offset in the binary is known. Set by
     /// default.
@@ -32,11 +32,15 @@ pub struct Options {
     /// Add notes at function entries for the probes of Go's runtime and standard library, for each
     /// provider that the binary has no probe of.
     pub function_entries: bool,
+    /// Add notes of the provider `func` at these functions of a Go binary: `SYMBOL` at the entry and
+    /// `SYMBOL%return` at the returns, with the wildcards of
+    /// [`SymbolPattern`](gobinary::symbol_pattern::SymbolPattern).
+    pub functions: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { goid: true, fix: false, function_entries: false }
+        Options { goid: true, fix: false, function_entries: false, functions: Vec::new() }
     }
 }
 
@@ -52,13 +56,16 @@ pub(super) struct Inputs {
     pub(super) fix: bool,
     /// True if the note section has to be rewritten because of its position or its type.
     pub(super) reorder: bool,
+    /// Messages about functions that get no note.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Collects the inputs. Returns `None` if the file has no probes to seal and no notes to repair.
-pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs>, SealError> {
+pub(super) fn collect(view: &View<'_>, options: &Options) -> Result<Option<Inputs>, SealError> {
     let blobs = blob::scan(view).into_iter().collect::<Result<Vec<_>, _>>()?;
     let has_notes = options.fix && view.section(note::SECTION).is_some();
-    if blobs.is_empty() && !has_notes && !options.function_entries {
+    let describes_functions = options.function_entries || !options.functions.is_empty();
+    if blobs.is_empty() && !has_notes && !describes_functions {
         return Ok(None);
     }
     // The kernel does not run such a file (ELF gABI, "Program Header").
@@ -76,7 +83,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
             "not a linked executable or shared library: seal the output of the linker".into(),
         ));
     }
-    let needs_go = options.goid && !blobs.is_empty() || options.function_entries;
+    let needs_go = options.goid && !blobs.is_empty() || describes_functions;
     let go = needs_go.then(|| GoBinary::parse(view.data())).flatten();
     let goid_offset = go.as_ref().filter(|_| options.goid).and_then(GoBinary::goid_offset);
     let mut probes = Vec::new();
@@ -102,6 +109,15 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         let found = function_entries::probes(view, go, arch, has, goid_offset);
         probes.extend(found);
     }
+    let mut warnings = Vec::new();
+    if !options.functions.is_empty() {
+        let go =
+            go.as_ref().ok_or_else(|| SealError::Functions("it is not a Go binary".to_owned()))?;
+        let found =
+            function_notes::notes(view, go, arch, &options.functions, &third_party, goid_offset)?;
+        probes.extend(found.probes);
+        warnings = found.warnings;
+    }
     probes.sort_by_key(|p| p.note.pc);
     if options.fix {
         for note in &mut third_party {
@@ -112,7 +128,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         return Ok(None);
     }
     let reorder = options.fix && needs_reordering(view);
-    Ok(Some(Inputs { probes, third_party, goid_offset, fix: options.fix, reorder }))
+    Ok(Some(Inputs { probes, third_party, goid_offset, fix: options.fix, reorder, warnings }))
 }
 
 /// Repairs the known defects of third-party notes: addresses from before prelinking, and 32-bit

@@ -12,6 +12,7 @@
 mod elf_header;
 mod error;
 mod function_entries;
+mod function_notes;
 mod inputs;
 mod note_sections;
 mod patch_set;

@@ -14,12 +14,15 @@ use std::collections::HashSet;
 pub struct Sealed {
     /// The changes to the file; `None` if the file is already sealed or has no probes.
     pub patches: Option<PatchSet>,
-    /// The notes of the file's blobs and, with [`Options::function_entries`], of function entries.
+    /// The notes of the file's blobs and, with [`Options::function_entries`] and
+    /// [`Options::functions`], of functions.
     pub probes: Vec<Note>,
     /// The notes that usdt-gen did not generate: kept or, with [`Options::fix`], repaired.
     pub third_party: Vec<Note>,
     /// The offset in bytes of `goid` in `runtime.g`; `None` if no probe has the goroutine id.
     pub goid_offset: Option<u32>,
+    /// Messages about functions of [`Options::functions`] that have no note.
+    pub warnings: Vec<String>,
 }
 
 /// Computes the changes that seal a linked binary.
@@ -28,7 +31,7 @@ pub struct Sealed {
 ///
 /// Returns [`SealError`] if the file is not a linked ELF file for amd64 or arm64, if it is damaged,
 /// if a blob contradicts the file, or if the file has no room for the new sections.
-pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
+pub fn seal(data: &[u8], options: &Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
     let Some(inputs) = inputs::collect(&view, options)? else {
         return Ok(Sealed {
@@ -36,6 +39,7 @@ pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
             probes: Vec::new(),
             third_party: Vec::new(),
             goid_offset: None,
+            warnings: Vec::new(),
         });
     };
     let plan = placement::plan(&view, &inputs)?;
@@ -45,6 +49,7 @@ pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
         probes: inputs.probes.into_iter().map(|p| p.note).collect(),
         third_party: inputs.third_party,
         goid_offset: inputs.goid_offset,
+        warnings: inputs.warnings,
     })
 }
 

@@ -71,7 +71,7 @@ pub enum FileError {
 pub fn seal_file(
     path: &Path,
     target: Option<&Path>,
-    options: Options,
+    options: &Options,
 ) -> Result<SealReport, FileError> {
     let read_failed = |source| FileError::Read { path: path.to_owned(), source };
     let seal_failed = |source| FileError::Seal { path: path.to_owned(), source };
@@ -104,7 +104,7 @@ pub fn seal_file(
     drop(data);
     apply(&sealed, new.file()).map_err(write_failed)?;
     check(&sealed, &Snapshot::of(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
-    report.warnings = new.finish()?;
+    report.warnings.extend(new.finish()?);
     if options.goid && !sealed.probes.is_empty() && sealed.goid_offset.is_none() {
         report.warnings.push(format!(
             "{}: the notes have no goroutine id: the binary does not tell where its Go release keeps it; pair starts and ends by an argument",
@@ -119,7 +119,7 @@ fn report(sealed: &Sealed) -> SealReport {
         probes: sealed.probes.len(),
         third_party: sealed.third_party.len(),
         unchanged: sealed.patches.is_none(),
-        warnings: Vec::new(),
+        warnings: sealed.warnings.clone(),
     }
 }
 

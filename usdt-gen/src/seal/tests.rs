@@ -8,7 +8,7 @@ use stapsdt::elf::View;
 use stapsdt::note::{Format, NoteIter};
 
 fn sealed_bytes(data: &[u8]) -> Option<Vec<u8>> {
-    Some(seal(data, Options::default()).unwrap().patches?.to_vec(data))
+    Some(seal(data, &Options::default()).unwrap().patches?.to_vec(data))
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn writes_the_sections_that_tracers_read() {
 #[test]
 fn sealing_again_changes_nothing() {
     let sealed = sealed_bytes(&good()).unwrap();
-    let again = seal(&sealed, Options::default()).unwrap();
+    let again = seal(&sealed, &Options::default()).unwrap();
     assert!(again.patches.is_none());
     assert_eq!(again.probes.len(), 1);
 }
@@ -72,14 +72,14 @@ fn leaves_files_without_probes_unchanged() {
     let mut data = good();
     let at = 0x2040;
     data[at] ^= 1;
-    let sealed = seal(&data, Options::default()).unwrap();
+    let sealed = seal(&data, &Options::default()).unwrap();
     assert!(sealed.patches.is_none() && sealed.probes.is_empty());
 }
 
 #[test]
 fn names_contradictions_between_blob_and_file() {
     let sealed = |pc, semaphore| {
-        seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default())
+        seal(&file(&sample_elf::blob(pc, semaphore), 32), &Options::default())
             .unwrap_err()
             .to_string()
     };
@@ -96,11 +96,11 @@ fn names_contradictions_between_blob_and_file() {
     }
     let mut without_sections = good_file_without_sections();
     assert_eq!(
-        seal(&without_sections, Options::default()).unwrap_err(),
+        seal(&without_sections, &Options::default()).unwrap_err(),
         SealError::Layout("the file has no section headers; seal it before you strip them")
     );
     without_sections.truncate(50);
-    assert!(matches!(seal(&without_sections, Options::default()), Err(SealError::Elf(_))));
+    assert!(matches!(seal(&without_sections, &Options::default()), Err(SealError::Elf(_))));
 }
 
 /// Blobs are hostile input: schemas are read only from loaded parts of the file, and all schemas
@@ -171,11 +171,11 @@ proptest! {
             if let Some(byte) = data.get_mut(at) { *byte = value; }
         }
         data.truncate(data.len() - tail);
-        if let Ok(sealed) = seal(&data, Options::default())
+        if let Ok(sealed) = seal(&data, &Options::default())
             && let Some(bytes) = sealed.patches.map(|patches| patches.to_vec(&data))
         {
             prop_assert!(View::parse(&bytes).is_ok());
-            let again = seal(&bytes, Options::default()).unwrap();
+            let again = seal(&bytes, &Options::default()).unwrap();
             prop_assert!(again.patches.is_none(), "sealing again changes nothing");
         }
     }
@@ -190,7 +190,7 @@ fn rejects_sections_that_contradict_segments() {
     data[table + 80] = 184;
     data[table + 2 * 64 + 16] = 8;
     assert_eq!(
-        seal(&data, Options::default()).unwrap_err(),
+        seal(&data, &Options::default()).unwrap_err(),
         SealError::Layout(
             "no section contains all of the probe data; was the binary changed after linking?"
         )
@@ -204,7 +204,7 @@ fn rejects_segments_that_are_larger_in_the_file_than_in_memory() {
     let mut data = good();
     data[64 + 40..64 + 48].fill(0);
     let expected = SealError::Layout("a segment is larger in the file than in memory");
-    assert_eq!(seal(&data, Options::default()).unwrap_err(), expected);
+    assert_eq!(seal(&data, &Options::default()).unwrap_err(), expected);
 }
 
 /// Sealing changes the ELF header, so that the schema would be another one the next time. Found by
@@ -214,7 +214,7 @@ fn rejects_a_schema_in_the_elf_header() {
     let mut bytes = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
     let schema = blob::field::SCHEMA;
     bytes[schema..schema + 8].copy_from_slice(&0x40_0031u64.to_le_bytes());
-    let error = seal(&file(&bytes, 32), Options::default()).unwrap_err().to_string();
+    let error = seal(&file(&bytes, 32), &Options::default()).unwrap_err().to_string();
     assert!(error.contains("app:tick: its schema is not a JSON object"), "{error}");
 }
 
@@ -227,7 +227,7 @@ fn rejects_symbol_tables_that_overlap_headers() {
     data[table + 4] = 2;
     data[table + 33] = 0x21;
     assert_eq!(
-        seal(&data, Options::default()).unwrap_err(),
+        seal(&data, &Options::default()).unwrap_err(),
         SealError::Layout(
             "a symbol table overlaps other parts of the file; was the binary changed after linking?"
         )

@@ -12,7 +12,7 @@ fn verdicts(args: &str) -> String {
     let data = sample_elf::with_args(args);
     let view = View::parse(&data).unwrap();
     assert_eq!(blob::scan(&view).len(), 1);
-    let sealed = crate::seal::seal(&data, crate::seal::Options::default()).unwrap();
+    let sealed = crate::seal::seal(&data, &crate::seal::Options::default()).unwrap();
     let bytes = sealed.patches.unwrap().to_vec(&data);
     let verdicts = verify(&View::parse(&bytes).unwrap());
     assert_eq!(

@@ -198,7 +198,8 @@ impl HitArgs {
         schema.iter().for_each(|s| s.apply(&mut found));
         let debug_files = open_debug_files(&self.debug_files, &found)?;
         let (filter, args) = (self.filter.clone(), self.args.clone());
-        let options = Options { filter, args, debug_files, ..options };
+        let (sample, rate) = (self.sample, self.rate);
+        let options = Options { filter, args, debug_files, sample, rate, ..options };
         discover::add_functions(&mut found, globs, &options.function_options());
         drop(progress);
         warn(warnings);
@@ -224,8 +225,6 @@ impl HitArgs {
             executables,
             children,
             cgroup: target.cgroup().map(Into::into),
-            sample: self.sample,
-            rate: self.rate,
             strings: self.strings.clone(),
             single_step: self.single_step,
             ..options
@@ -285,6 +284,12 @@ pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
             "note: single-stepping function entries without a stack check: {names}; {cost}"
         ));
     }
+    let injected: Vec<&Selected> = selected.iter().filter(|s| s.probe.injected.is_some()).collect();
+    if let Some(names) = names_of(&injected) {
+        let used = injected.iter().filter_map(|s| s.probe.injected.clone()).collect();
+        let used = first_and_others(&used).unwrap_or_default();
+        say(&format!("note: using injected probes for {names}: {used}"));
+    }
     let functions: Vec<&Selected> = of_source(Source::Function).collect();
     if let Some(names) = names_of(&functions) {
         let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
@@ -328,7 +333,11 @@ pub(crate) fn report_runtime_entries(found: &[ScannedObject], what_to_do: &str) 
 
 /// Returns the name of the first probe and the number of others; `None` if there is none.
 fn names_of(selected: &[&Selected]) -> Option<String> {
-    let names: IndexSet<String> = selected.iter().map(|s| s.probe.full_name()).collect();
+    first_and_others(&selected.iter().map(|s| s.probe.full_name()).collect())
+}
+
+/// Returns the first name and the number of others; `None` if there is none.
+fn first_and_others(names: &IndexSet<String>) -> Option<String> {
     let others = match names.len().saturating_sub(1) {
         0 => String::new(),
         n => format!(" and {n} more"),

@@ -17,8 +17,8 @@ use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
-use usdt_attach::discover;
 use usdt_attach::discover::select::select_if_any;
+use usdt_attach::discover::{self, DebugFile, FunctionOptions, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::{site_changes, uprobe_warmup};
 use usdt_attach::session::Mechanism;
@@ -51,6 +51,10 @@ pub(crate) struct ExportArgs {
     /// Send metrics and spans to this OTLP/HTTP collector, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+    /// Read the arguments of function probes by the debug information (DWARF) in this file, for a
+    /// stripped binary; may be repeated
+    #[arg(long = "debug", value_name = "FILE")]
+    debug_files: Vec<PathBuf>,
     /// Fail at once if a glob matches no probe yet, instead of waiting for a file that has one
     #[arg(long)]
     require_match: bool,
@@ -121,14 +125,21 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
             args.globs.join(" ")
         )));
     }
-    let target = match &config.target {
-        Some(target) if !args.target.is_given() => configured_target(target)?,
-        _ => args.target.target(&args.globs)?,
+    let (target, configured) = match &config.target {
+        Some(target) if !args.target.is_given() => {
+            (configured_target(target)?, target.debug.clone())
+        }
+        _ => (args.target.target(&args.globs)?, Vec::new()),
+    };
+    let debug_files = match args.debug_files.is_empty() {
+        true => configured,
+        false => args.debug_files.clone(),
     };
     let run = Run {
         path: args.config.as_deref(),
         command_line,
         target,
+        debug_files,
         default_globs: config.is_empty().then_some(args.globs.as_slice()),
         duration: args.duration,
         is_service: false,
@@ -160,6 +171,7 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
         path: Some(&args.config),
         command_line: CommandLine::default(),
         target: config.target.as_ref().map_or(Ok(Target::Host), configured_target)?,
+        debug_files: config.target.as_ref().map_or_else(Vec::new, |target| target.debug.clone()),
         default_globs: None,
         duration: None,
         is_service: true,
@@ -184,6 +196,8 @@ struct Run<'a> {
     path: Option<&'a Path>,
     command_line: CommandLine,
     target: Target,
+    /// Files with the debug information of the target's programs.
+    debug_files: Vec<PathBuf>,
     /// The probes to export if the configuration defines no entries; `None` if it does.
     default_globs: Option<&'a [String]>,
     duration: Option<Duration>,
@@ -207,7 +221,10 @@ impl Run<'_> {
             args.follow_children(&mut resolved)?;
         }
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
-        discover::add_function_entries(&mut found, &globs);
+        let debug_files = self.open_debug_files(&found)?;
+        let options =
+            FunctionOptions { debug_files: debug_files.clone(), ..FunctionOptions::default() };
+        discover::add_functions(&mut found, &globs, &options);
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| &f.warnings));
@@ -239,6 +256,7 @@ impl Run<'_> {
             processes,
             children,
             found,
+            debug_files,
             wait_for_probes: true,
             must_match: !self.is_service,
             duration: self.duration,
@@ -273,6 +291,27 @@ impl Run<'_> {
         }
         say(&text::summary(summary));
         Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// Opens the files with debug information. Each must belong to a program of the target, unless
+    /// that program may be run later.
+    fn open_debug_files(&self, found: &[ScannedObject]) -> Result<Vec<DebugFile>> {
+        let files: Vec<DebugFile> =
+            self.debug_files.iter().map(|path| DebugFile::open(path)).collect::<Result<_>>()?;
+        match discover::check_debug_files(found, &files) {
+            // The program may be one that does not run yet.
+            Err(error)
+                if self.is_service || matches!(self.target, Target::Host | Target::Cgroup(_)) =>
+            {
+                say(&format!(
+                    "{error:#}; it is used for a program of that build that is run later"
+                ));
+            }
+            other => other?,
+        }
+        Ok(files)
     }
 }
 

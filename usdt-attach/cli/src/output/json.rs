@@ -49,6 +49,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         semaphore: Option<u64>,
         args: &'a str,
         source: Source,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        injected: Option<&'a str>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         single_step: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +78,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             semaphore: probe.semaphore,
             args: &probe.args,
             source: probe.source,
+            injected: probe.injected.as_deref(),
             architecture: probe.foreign_architecture(),
             single_step: probe.is_single_stepped(),
             schema: probe.schema.as_ref(),

@@ -156,10 +156,11 @@ pub(crate) fn list(
             let prototype = probe.prototype();
             let name = probe.full_name();
             let args = prototype.strip_prefix(&name).unwrap_or_default();
-            let cost = match (probe.is_single_stepped(), probe.source) {
-                (false, _) => "",
-                (true, Source::Function) => "  single-stepped",
-                (true, _) => "  needs --single-step",
+            let cost = match (&probe.injected, probe.is_single_stepped(), probe.source) {
+                (Some(injected), ..) => format!("  injected {}", escape(injected.as_bytes())),
+                (None, false, _) => String::new(),
+                (None, true, Source::Function) => "  single-stepped".to_owned(),
+                (None, true, _) => "  needs --single-step".to_owned(),
             };
             let line = format!(
                 "{indent}{bold}{}{reset}{}{cost}",

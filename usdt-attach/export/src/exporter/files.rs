@@ -27,7 +27,7 @@ impl Exporter<'_> {
             return Ok(());
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_function_entries(&mut found, &globs);
+        discover::add_functions(&mut found, &globs, &self.settings.function_options());
         self.follower.retain_selected(&mut found, &globs);
         self.publish_snapshot()?;
         for files in attach_groups(&self.settings.target, &found) {
@@ -76,7 +76,7 @@ impl Exporter<'_> {
         let known: HashSet<ObjectId> = self.settings.found.iter().map(|f| f.object.id).collect();
         let mut found = resolved.objects;
         found.retain(|file| !known.contains(&file.object.id));
-        discover::add_function_entries(&mut found, globs);
+        discover::add_functions(&mut found, globs, &self.settings.function_options());
         self.settings.found.extend(found);
     }
 

@@ -14,6 +14,7 @@ use crate::otlp;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::Arc;
+use usdt_attach::discover::DebugFile;
 use usdt_attach::error::{Error, Escaped, Result};
 
 /// What the command line sets. It takes precedence over the configuration file, also when that is
@@ -59,12 +60,15 @@ impl CommandLine {
 }
 
 impl Config {
-    /// Checks the file with TLS and users, and the files that it names.
+    /// Checks the file with TLS and users, the files that it names, and those with debug
+    /// information.
     ///
     /// # Errors
     ///
     /// Fails if one of them cannot be read or is invalid.
     pub fn check_files(&self) -> Result<()> {
+        let mut debug_files = self.target.iter().flat_map(|target| &target.debug);
+        debug_files.try_for_each(|path| DebugFile::open(path).map(drop))?;
         security(self).map(drop)
     }
 }

@@ -60,6 +60,7 @@ impl KnownProbe {
             args: args.collect(),
             doc: String::new(),
             stability: None,
+            symbol: None,
         }
     }
 }

@@ -184,8 +184,13 @@ impl Checker<'_> {
                 )),
             }
         }
-        let probe =
-            model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
+        let probe = model::Probe {
+            name: ast.name.text.clone(),
+            doc: ast.doc.clone(),
+            params,
+            outputs,
+            symbol: None,
+        };
         self.check_word_count(ast, &probe);
         probe
     }

@@ -196,7 +196,7 @@ fn probe(seed: ProbeSeed, types: &[(String, Type)]) -> Probe {
     let outputs = outputs.iter().filter(|_| !named.is_empty()).map(|o| *o.get(&named));
     let outputs =
         outputs.map(|input| Output { input, spelling: "translated_t *".into() }).collect();
-    Probe { name, doc, params, outputs }
+    Probe { name, doc, params, outputs, symbol: None }
 }
 
 fn model() -> impl Strategy<Value = Model> {
@@ -231,6 +231,7 @@ fn model() -> impl Strategy<Value = Model> {
             doc: String::new(),
             params: params.collect(),
             outputs: Vec::new(),
+            symbol: None,
         };
         let probes = IndexMap::from([(first.name.clone(), first)]);
         let all =
