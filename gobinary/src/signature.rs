@@ -167,9 +167,9 @@ pub enum Format {
     Bytes,
     /// One word: a number of nanoseconds, `time.Duration`.
     Duration,
-    /// Two words: the fields `wall` and `ext` of `time.Time`; see [`unix_nanos`].
+    /// Two words: the fields `wall` and `ext` of `time.Time`; see [`GoTime`].
     ///
-    /// [`unix_nanos`]: crate::go_time::unix_nanos
+    /// [`GoTime`]: crate::go_time::GoTime
     Time,
     /// Two words: the length and the capacity of a slice.
     Slice,

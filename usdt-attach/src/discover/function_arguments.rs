@@ -18,8 +18,8 @@ use stapsdt::schema::{self, Kind};
 /// What the options of a command say about function probes.
 #[derive(Clone, Debug, Default)]
 pub struct FunctionOptions {
-    /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings
-    /// and errors.
+    /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings,
+    /// times and errors.
     pub chosen: Vec<String>,
     /// The arguments that filters, labels and histograms refer to. They are read in addition.
     pub used: Vec<String>,
@@ -141,7 +141,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         out
     }
 
-    /// Adds the parameters or results with numbers, strings and errors.
+    /// Adds the parameters or results with numbers, strings, times and errors.
     fn add_defaults(&mut self, out: &mut FunctionArguments, signature: &Signature, at: Point) {
         let Some(debug_info) = &mut self.debug_info else { return };
         for (position, variable) in variables(signature, at).enumerate() {
@@ -153,6 +153,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                     | Format::Float
                     | Format::String
                     | Format::Duration
+                    | Format::Time
                     | Format::Error
             );
             if is_default {
@@ -280,6 +281,7 @@ fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
             duration.schema.unit = Some("ns".to_owned());
             vec![duration]
         }
+        (Format::Time, [wall, ext]) => vec![one(name, Kind::Time, &[wall, ext])],
         (Format::Map, [len]) => vec![one(&of("len"), Kind::Int, &[len])],
         (Format::Slice | Format::Chan, [len, capacity]) => {
             vec![one(&of("len"), Kind::Int, &[len]), one(&of("cap"), Kind::Int, &[capacity])]

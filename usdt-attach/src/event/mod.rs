@@ -12,6 +12,7 @@ pub mod symbolize;
 use crate::plan::record_layout::{self, ArgView, InterfaceSlots, Layout, StackField, StringField};
 use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use constants::{Constants, StringRef};
+pub use gobinary::go_time::GoTime;
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -124,6 +125,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// An address in the traced process.
     Pointer(u64),
+    /// A `time.Time`.
+    Time(GoTime),
     /// An argument of 16 bytes, whose type is unknown.
     Wide(u128),
     /// A string, or the label of an enum value if the schema or the catalog names it.
@@ -181,7 +184,7 @@ impl<'a> Value<'a> {
         string.chars().all(is_printable).then_some(string)
     }
 
-    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped. Byte slices are
+    /// Formats the value without quotes. Times are those of RFC 3339 in UTC. Strings are lossy UTF-8 and not escaped. Byte slices are
     /// strings if they are [printable](Value::printable), else hexadecimal, as addresses are. Nil and
     /// unreadable values are empty.
     pub fn to_plain_string(self) -> String {
@@ -192,6 +195,7 @@ impl<'a> Value<'a> {
             Value::Wide(n) => format!("{n:#034x}"),
             Value::Float(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
+            Value::Time(time) => time.to_string(),
             Value::String { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
             Value::Bytes { bytes, .. } => {
                 self.printable().map_or_else(|| hex(bytes), str::to_owned)
@@ -416,6 +420,7 @@ impl<'a> Event<'a> {
             Kind::Float => Value::Float(f64::from_bits(raw)),
             Kind::Bool => Value::Bool(raw != 0),
             Kind::Pointer => Value::Pointer(raw),
+            Kind::Time => self.time(view, raw).map_or(Value::Unreadable, Value::Time),
             Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.string(view, raw),
         }
     }
@@ -427,6 +432,12 @@ impl<'a> Event<'a> {
         // A nil interface has no type to read.
         let ty = if first == 0 { 0 } else { word(slots.ty)? };
         Some(InterfaceValue { first, ty })
+    }
+
+    /// A time, whose field `wall` is given; `None` if it could not be read or is not a time.
+    fn time(&self, view: &ArgView, wall: u64) -> Option<GoTime> {
+        let ext = view.ext.filter(|slot| !self.has_fault(slot.fault))?;
+        GoTime::decode(wall, ext.read(self.record)? as i64)
     }
 
     /// The value of a string or bytes argument, whose pointer is given.
@@ -506,6 +517,7 @@ mod tests {
             kind,
             slot: Some(slot),
             string: text,
+            ext: None,
             labels: None,
             interface: None,
             problem: None,

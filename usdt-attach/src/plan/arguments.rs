@@ -1,7 +1,7 @@
 //! The arguments of a probe: their names and kinds, and the operands that hold them.
 //!
-//! An argument takes one operand of the specification, or two if it has a length: Go strings, byte
-//! slices and errors. A note that usdt-gen sealed has one more operand after the declared
+//! An argument takes one operand of the specification, or two if it has a length, as Go strings, byte
+//! slices and errors have, or is a time. A note that usdt-gen sealed has one more operand after the declared
 //! arguments, the goroutine id.
 //!
 //! `argN` names the argument at position N. Where the names come from a known provider, N counts
@@ -42,6 +42,8 @@ pub(super) struct Argument {
     pub(super) value: OperandResult,
     /// The length of a string; `None` for kinds without a length.
     pub(super) length: Option<OperandResult>,
+    /// The field `ext` of a time, whose field `wall` is the value; `None` for other kinds.
+    pub(super) ext: Option<OperandResult>,
     /// The labels of an enumeration; `None` for other arguments.
     pub(super) labels: Option<EnumLabels>,
     /// The words of the interface, if the argument is an `error` whose string depends on its type.
@@ -60,7 +62,8 @@ pub(super) struct InterfaceWords {
 impl Argument {
     /// Returns an integer without length and labels.
     fn integer(name: String, value: OperandResult) -> Argument {
-        Argument { name, kind: Kind::Int, value, length: None, labels: None, interface: None }
+        let kind = Kind::Int;
+        Argument { name, kind, value, length: None, ext: None, labels: None, interface: None }
     }
 
     /// Returns the operands that a filter or a key needs: for an error, that it is nil or not.
@@ -74,7 +77,8 @@ impl Argument {
     /// Returns the operands that a record needs.
     pub(super) fn record_operands(&self) -> Vec<OperandResult> {
         let interface = self.interface.iter().flat_map(|i| [&i.first, &i.ty]);
-        [&self.value].into_iter().chain(&self.length).chain(interface).cloned().collect()
+        let words = [&self.value].into_iter().chain(&self.length).chain(&self.ext);
+        words.chain(interface).cloned().collect()
     }
 }
 
@@ -264,7 +268,8 @@ fn declared_arguments(
                 .unwrap_or_else(|| Err(format!("the note has no operand for `{}`", arg.name)))
         };
         let words = arg.kind.words();
-        let length = (words == 2).then(|| operand(at + 1));
+        let second = (words == 2).then(|| operand(at + 1));
+        let (length, ext) = if arg.kind == Kind::Time { (None, second) } else { (second, None) };
         let known = probe.enum_labels.iter().find(|(name, _)| *name == arg.name);
         let labels = known.map(|(_, labels)| labels.clone()).or_else(|| {
             (!arg.labels.is_empty()).then(|| EnumLabels::Schema(arg.labels.as_slice().into()))
@@ -282,6 +287,7 @@ fn declared_arguments(
             kind: arg.kind,
             value: operand(at),
             length,
+            ext,
             labels,
             interface,
         });

@@ -32,6 +32,11 @@ impl HandlerBuilder<'_> {
         if let (Literal::String { bytes, prefix }, Some(labels)) = (value, self.labels(subject)?) {
             return Ok(with_test(test, self.label_equality(subject, &labels, bytes, *prefix)?));
         }
+        if kind == Kind::Time {
+            return Err(format!(
+                "`{subject}` is a time, which a filter cannot compare; its fields `{subject}.wall` and `{subject}.ext` are integers"
+            ));
+        }
         let is_string = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
         match value {
             Literal::Nil if is_string || kind == Kind::Pointer => {

@@ -73,6 +73,9 @@ pub(crate) struct ArgView {
     pub slot: Option<ArgSlot>,
     /// The copy of the string; `None` for other kinds.
     pub string: Option<StringField>,
+    /// The field `ext` of a time, whose field `wall` is at `slot`; `None` for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ext: Option<ArgSlot>,
     /// The labels of an enumeration; `None` for other arguments.
     pub labels: Option<EnumLabels>,
     /// The words of an `error`; `None` for other arguments.
@@ -121,6 +124,9 @@ impl Layout {
             let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
             let value = value.map(|slot| (slot, length));
             let mut view = arg_view(&mut builder, argument, value, max_string, arguments.fault_in);
+            if argument.ext.is_some() {
+                view.ext = slots.next().and_then(Result::ok);
+            }
             if argument.interface.is_some() {
                 let words = [slots.next(), slots.next()].map(|slot| slot.and_then(Result::ok));
                 if let [Some(first), Some(ty)] = words {
@@ -228,6 +234,7 @@ fn arg_view(
         kind: argument.kind,
         slot,
         string,
+        ext: None,
         labels: argument.labels.clone(),
         interface: None,
         problem: value.err(),

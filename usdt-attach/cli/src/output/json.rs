@@ -256,6 +256,7 @@ impl Serialize for JsonValue<'_> {
             Value::Unsigned(n) | Value::Pointer(n) => serializer.serialize_u64(n),
             Value::Float(n) => serializer.serialize_f64(n),
             Value::Bool(b) => serializer.serialize_bool(b),
+            Value::Time(time) => serializer.collect_str(&time),
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }

@@ -101,6 +101,7 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
         Value::Float(n) => write!(line, "{n}"),
         Value::Bool(b) => write!(line, "{b}"),
         Value::Pointer(p) => write!(line, "{p:#x}"),
+        Value::Time(time) => write!(line, "{time}"),
         Value::String { bytes, truncated } => {
             line.push('"');
             escape_into(line, bytes);

@@ -75,6 +75,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             kind: Kind::Int,
             slot: None,
             string: None,
+            ext: None,
             labels: None,
             interface: None,
             problem: None,
