@@ -135,6 +135,26 @@ pub struct Word {
     pub signed: bool,
 }
 
+/// A condition without which a value does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The word that is tested; it has 8 bytes.
+    pub word: Word,
+    /// The test.
+    pub test: GuardTest,
+}
+
+/// The test of a [`Guard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardTest {
+    /// The word is a length above this index.
+    HasIndex(i64),
+    /// The word is not zero: an interface that is not nil.
+    IsNotNil,
+    /// The word is the address of the type descriptor that has this link-time address.
+    IsType(u64),
+}
+
 /// A value that a tracer can read, and how to print it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
@@ -142,6 +162,9 @@ pub struct Value {
     pub format: Format,
     /// The name of the Go type.
     pub type_name: String,
+    /// What must hold for the value to exist, in the order in which it has to be tested: reading a
+    /// word is safe only if all guards before it hold. All of them hold before `words` are read.
+    pub guards: Vec<Guard>,
     /// The words to read; [`Format`] says which. A failed read of a word behind a pointer means
     /// that the pointer is nil, or that the memory is not present.
     pub words: Vec<Word>,
