@@ -129,8 +129,8 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use Step::{Assert, Dereference, Field, Index};
+    use proptest::prelude::*;
 
     fn steps(path: &str) -> (String, Vec<Step>, Option<Size>) {
         let path = parse(path).unwrap();

@@ -4,16 +4,19 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{DebugFile, ErrorWords, FileBytes};
+use super::{ArgumentGuard, DebugFile, FileBytes, InterfaceWords};
 use gobinary::GoBinary;
 use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
 use gobinary::function_search::{FoundFunction, argument_register};
-use gobinary::signature::{Format, Signature, Value, Variable, Word};
+use gobinary::signature::{Format, Guard, Signature, Value, Variable, Word};
 use gobinary::value_path::{PathError, Point, ValuePath};
 use indexmap::IndexMap;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
+
+/// The starts of paths to sizes.
+const SIZES: [&str; 2] = ["len(", "cap("];
 
 /// What the options of a command say about function probes.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +41,10 @@ pub(super) struct FunctionArguments {
     pub(super) specs: Vec<String>,
     /// Their names and types.
     pub(super) schema: Vec<schema::Arg>,
-    /// Where the interface words of errors are.
-    pub(super) errors: Vec<ErrorWords>,
+    /// Where the words of interfaces are.
+    pub(super) interfaces: Vec<InterfaceWords>,
+    /// The conditions without which arguments do not exist.
+    pub(super) guards: Vec<ArgumentGuard>,
     /// The signature of the function in Go's syntax; empty without debug information.
     pub(super) signature: String,
 }
@@ -206,7 +211,8 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
 struct Argument {
     specs: Vec<String>,
     schema: schema::Arg,
-    error: Option<ErrorWords>,
+    interface: Option<InterfaceWords>,
+    guards: Vec<ArgumentGuard>,
 }
 
 impl FunctionArguments {
@@ -216,7 +222,8 @@ impl FunctionArguments {
             if self.schema.iter().all(|known| known.name != argument.schema.name) {
                 self.specs.extend(argument.specs);
                 self.schema.push(argument.schema);
-                self.errors.extend(argument.error);
+                self.interfaces.extend(argument.interface);
+                self.guards.extend(argument.guards);
             }
         }
     }
@@ -244,7 +251,7 @@ fn display_name(variable: &Variable, position: usize, at: Point) -> String {
 /// `names` are pairs of the name that users know and the one of the debug information.
 fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v str)>) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let start = path.find('(').map_or(0, |at| at + 1);
+    let start = SIZES.iter().find(|size| path.starts_with(**size)).map_or(0, |size| size.len());
     let start = start + path.get(start..).and_then(|rest| rest.find(is_name)).unwrap_or(0);
     let (before, rest) = path.split_at(start);
     let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
@@ -265,11 +272,17 @@ fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
     let words: Vec<&Word> = value.words.iter().collect();
     let one =
         |name: &str, kind, words: &[&Word]| argument(name, &value.type_name, kind, words, arch);
-    let of = |function: &str| match name.contains('(') {
+    let of = |function: &str| match is_size(name) {
         true => name.to_owned(),
         false => format!("{function}({name})"),
     };
-    match (value.format, words.as_slice()) {
+    let interface = |ty: &Word, kind, words: &[&Word]| {
+        let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
+        let (first, ty) = (spec(&first_word(ty)), spec(ty));
+        let interface = Some(InterfaceWords { name: name.to_owned(), first, ty });
+        Argument { interface, ..one(name, kind, words) }
+    };
+    let mut arguments = match (value.format, words.as_slice()) {
         (Format::Int, [word]) => vec![one(name, Kind::Int, &[word])],
         (Format::Bool, [word]) => vec![one(name, Kind::Bool, &[word])],
         (Format::Float, [word]) => vec![one(name, Kind::Float, &[word])],
@@ -286,15 +299,26 @@ fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
         (Format::Slice | Format::Chan, [len, capacity]) => {
             vec![one(&of("len"), Kind::Int, &[len]), one(&of("cap"), Kind::Int, &[capacity])]
         }
-        (Format::Interface, [ty, ..]) => vec![one(name, Kind::Pointer, &[&first_word(ty)])],
+        (Format::Interface, [ty, ..]) => vec![interface(ty, Kind::Pointer, &[&first_word(ty)])],
         (Format::Error, [ty, _, pointer, len]) => {
-            let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
-            let (first, ty) = (spec(&first_word(ty)), spec(ty));
-            let error = Some(ErrorWords { name: name.to_owned(), first, ty });
-            vec![Argument { error, ..one(name, Kind::Error, &[pointer, len]) }]
+            vec![interface(ty, Kind::Error, &[pointer, len])]
         }
         _ => Vec::new(),
+    };
+    for argument in &mut arguments {
+        let guard = |guard: &Guard| ArgumentGuard {
+            argument: argument.schema.name.clone(),
+            word: print(&guard.word.location, guard.word.size, guard.word.signed, arch),
+            test: guard.test,
+        };
+        argument.guards = value.guards.iter().map(guard).collect();
     }
+    arguments
+}
+
+/// Returns true for `len(…)` and `cap(…)`. Type assertions have parentheses, too.
+fn is_size(path: &str) -> bool {
+    SIZES.iter().any(|size| path.starts_with(size))
 }
 
 /// Returns the first word of an interface, which is zero if the interface is nil, given the word
@@ -334,7 +358,8 @@ fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Ar
             labels: Vec::new(),
             doc: String::new(),
         },
-        error: None,
+        interface: None,
+        guards: Vec::new(),
     }
 }
 
@@ -344,7 +369,8 @@ mod tests {
 
     fn value(format: Format, words: usize) -> Value {
         let word = |n| Word { location: Location::Register(n), size: 8, signed: n == 0 };
-        Value { format, type_name: "T".to_owned(), words: (0..words as u8).map(word).collect() }
+        let words = (0..words as u8).map(word).collect();
+        Value { format, type_name: "T".to_owned(), guards: Vec::new(), words }
     }
 
     fn specs(name: &str, value: &Value) -> Vec<(String, String)> {
@@ -362,7 +388,7 @@ mod tests {
         assert_eq!(specs("len(m)", &value(Format::Map, 1)), [pair("len(m)", "-8@%rax")]);
         let location = Location::Memory { base: 4, offsets: vec![8, 16] };
         let word = Word { location, size: 4, signed: false };
-        let float = Value { format: Format::Float, type_name: "float32".into(), words: vec![word] };
+        let float = Value { words: vec![word], ..value(Format::Float, 0) };
         assert_eq!(specs("f", &float), [pair("f", "4f@16(8(%rsp))")]);
     }
 
@@ -386,6 +412,8 @@ mod tests {
         };
         assert_eq!(named("ret1.X"), "~r1.X");
         assert_eq!(named("len(ret0)"), "len(~r0)");
+        assert_eq!(named("ret1.(*fs.PathError).Err"), "~r1.(*fs.PathError).Err");
+        assert_eq!(named("len((*ret0)[1])"), "len((*~r0)[1])");
         assert_eq!(named("*ret0"), "*~r0");
         assert_eq!((named("ret2"), named("")), ("ret2".to_owned(), String::new()));
     }

@@ -184,7 +184,8 @@ fn probe<'a>(
         stack_check: instruction == Instruction::Branch,
         goid_offset,
         enum_labels,
-        errors: Vec::new(),
+        interfaces: Vec::new(),
+        guards: Vec::new(),
         symbols: Arc::default(),
     })
 }

@@ -47,7 +47,7 @@ pub use host::still_mapped;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
-pub(crate) use notes::{ErrorWords, NATIVE, goroutine_register};
+pub(crate) use notes::{ArgumentGuard, InterfaceWords, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;

@@ -11,7 +11,8 @@
 //! A name is the name of an argument, `argN` for the argument at position N, or one of `pid`,
 //! `tid`, `goid` and `comm`. A subject without a comparison means "is not zero". `str(NAME)` reads
 //! an integer or pointer argument as a C string. The argument of a function probe can have a path of
-//! fields, `r.URL.Path`, and a size, `len(NAME)` or `cap(NAME)`.
+//! fields, indexes and type assertions, `r.URL.Path`, `names[2]` and `err.(*fs.PathError).Path`, and
+//! a size, `len(NAME)` or `cap(NAME)`.
 //!
 //! A trailing `*` in a string makes a prefix match; `\*` is a literal asterisk. Strings and `nil`
 //! support only `==` and `!=`.
@@ -286,8 +287,8 @@ impl Parser<'_> {
         let rest = self.rest();
         let len = name_len(rest).filter(|_| !rest.starts_with(|c: char| c.is_ascii_digit()))?;
         let mut end = len;
-        while let Some(len) = rest.get(end..)?.strip_prefix('.').and_then(name_len) {
-            end += 1 + len;
+        while let Some(len) = rest.get(end..).and_then(step_len) {
+            end += len;
         }
         let name = rest.get(..end)?.to_owned();
         self.at += end;
@@ -411,6 +412,30 @@ impl Parser<'_> {
 fn name_len(source: &str) -> Option<usize> {
     let is_end = |c: char| !c.is_alphanumeric() && c != '_';
     Some(source.find(is_end).unwrap_or(source.len())).filter(|len| *len > 0)
+}
+
+/// Returns the length of a step of a path at the beginning of `source`: `.field`, `[2]` or a type
+/// assertion such as `.(*fs.PathError)`.
+fn step_len(source: &str) -> Option<usize> {
+    if let Some(index) = source.strip_prefix('[') {
+        let digits = index.find(|c: char| !c.is_ascii_digit()).filter(|len| *len > 0)?;
+        return index.get(digits..)?.starts_with(']').then_some(digits + 2);
+    }
+    let rest = source.strip_prefix('.')?;
+    if !rest.starts_with('(') {
+        return name_len(rest).map(|len| 1 + len);
+    }
+    // Types of functions have parentheses, too.
+    let mut open = 0usize;
+    let end = rest.char_indices().find_map(|(at, c)| {
+        match c {
+            '(' => open += 1,
+            ')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        (open == 0).then_some(at)
+    })?;
+    Some(end + 2)
 }
 
 /// Returns the length of the number at the beginning of `source`. A sign is part of it at the

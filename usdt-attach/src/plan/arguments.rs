@@ -8,8 +8,9 @@
 //! operands, as it does without names and in other tracers: `arg1` stays the same operand when a
 //! release of this library learns the names of a provider.
 
-use crate::discover::{EnumLabels, NATIVE, Probe, SchemaSource, Source};
+use crate::discover::{ArgumentGuard, EnumLabels, NATIVE, Probe, SchemaSource, Source};
 use crate::filter::PROCESS;
+use gobinary::signature::GuardTest;
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -23,11 +24,32 @@ pub(super) struct ResolvedOperand {
     /// For each pointer to follow, the offset of the next value from the address it holds; empty if
     /// `value` is the argument.
     pub(super) deref_offsets: Vec<i64>,
+    /// What must hold for the value to exist, in the order in which it has to be tested.
+    pub(super) guards: Vec<OperandGuard>,
+}
+
+/// A condition without which a value does not exist.
+#[derive(Clone, Debug)]
+pub(super) struct OperandGuard {
+    /// The word that is tested, which has no guards of its own.
+    pub(super) word: ResolvedOperand,
+    pub(super) test: OperandTest,
+}
+
+/// The test of an [`OperandGuard`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OperandTest {
+    /// The word is a length above this index.
+    HasIndex(i64),
+    /// The word is not zero.
+    IsNotNil,
+    /// The word is an address with this distance from the site.
+    IsAtDistance(i64),
 }
 
 impl From<Value> for ResolvedOperand {
     fn from(value: Value) -> ResolvedOperand {
-        ResolvedOperand { value, deref_offsets: Vec::new() }
+        ResolvedOperand { value, deref_offsets: Vec::new(), guards: Vec::new() }
     }
 }
 
@@ -46,7 +68,7 @@ pub(super) struct Argument {
     pub(super) ext: Option<OperandResult>,
     /// The labels of an enumeration; `None` for other arguments.
     pub(super) labels: Option<EnumLabels>,
-    /// The words of the interface, if the argument is an `error` whose string depends on its type.
+    /// The words of the interface, if the argument is one: what it prints depends on its type.
     pub(super) interface: Option<InterfaceWords>,
 }
 
@@ -246,6 +268,28 @@ fn parse_operands(probe: &Probe, specs: &str, arch: Arch) -> Vec<OperandResult> 
     argspec::parse(specs, arch).into_iter().map(operand).collect()
 }
 
+/// Parses one operand.
+fn parse_operand(probe: &Probe, spec: &str, arch: Arch) -> OperandResult {
+    parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err("it has no operand".to_owned()))
+}
+
+/// Returns the guards of an argument.
+fn operand_guards(probe: &Probe, argument: &str, arch: Arch) -> Result<Vec<OperandGuard>, String> {
+    let guards = probe.guards.iter().filter(|guard| guard.argument == argument);
+    let guard = |guard: &ArgumentGuard| {
+        let test = match guard.test {
+            GuardTest::HasIndex(index) => OperandTest::HasIndex(index),
+            GuardTest::IsNotNil => OperandTest::IsNotNil,
+            // The distance is the same wherever the file is mapped.
+            GuardTest::IsType(address) => {
+                OperandTest::IsAtDistance(address.wrapping_sub(probe.address) as i64)
+            }
+        };
+        Ok(OperandGuard { word: parse_operand(probe, &guard.word, arch)?, test })
+    };
+    guards.map(guard).collect()
+}
+
 /// Returns the name of the argument at position N for `argN`.
 fn at_position<'a>(positions: &'a [String], name: &str) -> Option<&'a String> {
     positions.get(name.strip_prefix("arg")?.parse::<usize>().ok()?)
@@ -274,20 +318,21 @@ fn declared_arguments(
         let labels = known.map(|(_, labels)| labels.clone()).or_else(|| {
             (!arg.labels.is_empty()).then(|| EnumLabels::Schema(arg.labels.as_slice().into()))
         });
-        let error = probe.errors.iter().find(|error| error.name == arg.name);
-        let operand_of = |spec: &str| {
-            parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err(String::new()))
+        let interface = probe.interfaces.iter().find(|words| words.name == arg.name);
+        let guards = operand_guards(probe, &arg.name, arch);
+        let guarded = |operand: OperandResult| {
+            let (operand, guards) = (operand?, guards.clone()?);
+            Ok(ResolvedOperand { guards, ..operand })
         };
-        let interface = error.map(|error| InterfaceWords {
-            first: operand_of(&error.first),
-            ty: operand_of(&error.ty),
-        });
+        let word = |spec: &str| guarded(parse_operand(probe, spec, arch));
+        let interface = interface
+            .map(|words| InterfaceWords { first: word(&words.first), ty: word(&words.ty) });
         list.push(Argument {
             name: arg.name.clone(),
             kind: arg.kind,
-            value: operand(at),
-            length,
-            ext,
+            value: guarded(operand(at)),
+            length: length.map(guarded),
+            ext: ext.map(guarded),
             labels,
             interface,
         });
@@ -333,7 +378,7 @@ fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
         rest = inner.strip_suffix(')')?;
         let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch()?).pop()?;
         if let Ok(value) = parsed.value {
-            return Some(ResolvedOperand { value, deref_offsets });
+            return Some(ResolvedOperand { value, deref_offsets, guards: Vec::new() });
         }
     }
 }

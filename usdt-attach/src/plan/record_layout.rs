@@ -26,7 +26,7 @@ use stapsdt::schema::Kind;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;
-pub(crate) use super::reads::FAULTS;
+pub(crate) use super::reads::{FAULTS, SHARED_FAULT};
 /// Offset of the time of the hit, CLOCK_MONOTONIC in nanoseconds.
 pub(crate) const TIME: u32 = 8;
 /// Offset of the thread id, which the process id follows.
@@ -78,7 +78,11 @@ pub(crate) struct ArgView {
     pub ext: Option<ArgSlot>,
     /// The labels of an enumeration; `None` for other arguments.
     pub labels: Option<EnumLabels>,
-    /// The words of an `error`; `None` for other arguments.
+    /// The fault bit that says that the value does not exist: an element beyond the length of a slice,
+    /// or the value of an interface with another type. `None` if the value always exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u8>,
+    /// The words of an interface; `None` for other arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceSlots>,
     /// The reason why the argument cannot be read; `None` if it can.
@@ -235,6 +239,7 @@ fn arg_view(
         slot,
         string,
         ext: None,
+        missing: slot.and_then(|slot| builder.missing_bit(slot)),
         labels: argument.labels.clone(),
         interface: None,
         problem: value.err(),

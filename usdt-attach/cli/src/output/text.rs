@@ -116,6 +116,7 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
             line.write_str(if truncated > 0 { "…" } else { "" })
         }
         Value::Nil => line.write_str("nil"),
+        Value::Missing => line.write_str("none"),
         // Unreadable, or a kind of value that this version does not know.
         _ => line.write_str("?"),
     };

@@ -76,6 +76,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             slot: None,
             string: None,
             ext: None,
+            missing: None,
             labels: None,
             interface: None,
             problem: None,
