@@ -25,6 +25,7 @@ mod export;
 mod fresh_root;
 mod function_debug_files;
 mod function_oracle;
+mod function_paths;
 mod function_probes;
 mod function_values;
 mod generated_code;

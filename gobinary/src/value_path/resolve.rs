@@ -176,7 +176,7 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
         };
         let asserted = self.info.named_type(name, self.type_ref).map_err(|problem| {
             let reason = match problem {
-                NoType::Unknown => "no interface of the program holds it; write the type as in `%T`, such as `*fs.PathError`".to_owned(),
+                NoType::Unknown => "the debug information describes no such type of a value in an interface; write the type as in `%T`, such as `*fs.PathError`".to_owned(),
                 NoType::Ambiguous(types) => {
                     format!("it stands for several; write the path of the package: {types}")
                 }

@@ -131,9 +131,12 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                     *problem = None;
                     out.extend(words);
                 }
+                // A function that has the variable says more than one that does not.
                 Err(reason) => {
-                    if let Some(problem) = problem.as_mut() {
-                        *problem = reason;
+                    if let Some(problem) = problem.as_mut()
+                        && (problem.is_empty() || !reason.is_no_variable)
+                    {
+                        *problem = reason.message;
                     }
                 }
             }
@@ -174,22 +177,24 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         name: &str,
         path: &str,
         at: Point,
-    ) -> Result<Vec<Argument>, String> {
+    ) -> Result<Vec<Argument>, NoArgument> {
         let (Some(signature), Some(debug_info)) = (signature, &mut self.debug_info) else {
             let argument = self.register(name, path, at);
             return argument.map(|argument| vec![argument]).ok_or_else(|| {
-                "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned()
+                NoArgument::new("without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned())
             });
         };
         let named = variables(signature, at).enumerate();
         let names = named.map(|(position, v)| (display_name(v, position, at), v.name.as_str()));
         let path = with_source_name(path, names);
-        let parsed = ValuePath::parse(&path).map_err(|error| with_user_names(&error))?;
-        let value =
-            debug_info.value_at(signature, at, &parsed).map_err(|error| with_user_names(&error))?;
+        let parsed = ValuePath::parse(&path)?;
+        let value = debug_info.value_at(signature, at, &parsed)?;
         let arguments = typed(name, &value, self.arch);
         match arguments.is_empty() {
-            true => Err(format!("values of type `{}` are not supported", value.type_name)),
+            true => {
+                let message = format!("values of type `{}` are not supported", value.type_name);
+                Err(NoArgument::new(message))
+            }
             false => Ok(arguments),
         }
     }
@@ -204,6 +209,28 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         let location = Location::Register(argument_register(position, self.arch)?);
         let word = Word { location, size: 8, signed: false };
         Some(argument(name, "uint64", Kind::Int, &[&word], self.arch))
+    }
+}
+
+/// A reason why a function does not have an argument.
+struct NoArgument {
+    message: String,
+    /// True if the function has no parameter or result of this name.
+    is_no_variable: bool,
+}
+
+impl NoArgument {
+    fn new(message: String) -> NoArgument {
+        NoArgument { message, is_no_variable: false }
+    }
+}
+
+impl From<PathError> for NoArgument {
+    fn from(error: PathError) -> NoArgument {
+        let is_no_variable = matches!(error, PathError::NoVariable { .. });
+        // Users know unnamed parameters and results by other names.
+        let message = error.to_string().replace("~p", "arg").replace("~r", "ret");
+        NoArgument { message, is_no_variable }
     }
 }
 
@@ -260,11 +287,6 @@ fn with_source_name<'v>(path: &str, names: impl IntoIterator<Item = (String, &'v
         Some((_, source)) => format!("{before}{source}{after}"),
         None => path.to_owned(),
     }
-}
-
-/// Formats an error with the names of unnamed parameters and results that users know.
-fn with_user_names(error: &PathError) -> String {
-    error.to_string().replace("~p", "arg").replace("~r", "ret")
 }
 
 /// Returns a value as arguments: most values are one.

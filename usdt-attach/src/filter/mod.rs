@@ -157,6 +157,11 @@ impl Filter {
         parser.end()?;
         Ok(Filter(expr))
     }
+
+    /// Returns the names in the filter, in their order: those of arguments, `pid` and the like.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.subjects().into_iter().map(|subject| subject.name.as_str())
+    }
 }
 
 impl std::str::FromStr for Filter {

@@ -275,7 +275,12 @@ impl LayoutBuilder {
         if guards.is_empty() {
             return read;
         }
-        let missing = self.next_fault_bit();
+        let known = self.reads.iter().find_map(|read| match read {
+            // The same guards have the same result.
+            ReadOp::Guarded { guards: other, missing, .. } if *other == guards => Some(*missing),
+            _ => None,
+        });
+        let missing = known.unwrap_or_else(|| self.next_fault_bit());
         ReadOp::Guarded { to, len, guards, fault, missing, read: Box::new(read) }
     }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,12 +47,18 @@ func elements(names []string, items []item, rows *[][]uint16, text string, round
 
 type level int
 
+//go:noinline
+func (l level) next() level { return l + 1 }
+
 type pair struct {
 	left, right int32
 }
 
 // single has the shape of a pointer: an interface holds it, and not a pointer to it.
 type single struct{ only *pair }
+
+//go:noinline
+func (s single) right() int32 { return s.only.right }
 
 type box[T any] struct{ value T }
 
@@ -70,6 +77,11 @@ func dynamic(v any, r io.Reader, err error, round int) (any, error) {
 }
 
 func main() {
+	// With a second argument, it waits for a line before the calls, and for the end after them.
+	input := bufio.NewReader(os.Stdin)
+	if len(os.Args) > 2 {
+		_, _ = input.ReadString('\n')
+	}
 	facts := map[string]any{}
 	now := time.Now()
 	if !strings.Contains(now.String(), "m=") {
@@ -100,6 +112,8 @@ func main() {
 	elements(nil, nil, &rows, "", 5)
 
 	p := &pair{-3, 4}
+	// The debug information of Go 1.19 lacks types that only interfaces hold.
+	sink += int(single{p}.right()) + int(level(sink).next())
 	values := []any{nil, p, *p, single{p}, level(5), "text", box[int]{6}, []string{"a", "b"}, map[string]int{"k": 1}, 77}
 	readers := []io.Reader{nil, &conn{1, "first", &conn{2, "second", nil}}, strings.NewReader("reader")}
 	problems := []error{
@@ -115,6 +129,9 @@ func main() {
 	}
 	if err != nil {
 		panic(err)
+	}
+	if len(os.Args) > 2 {
+		_, _ = input.ReadString('\n')
 	}
 	// The tracer may still read the names of types.
 	time.Sleep(300 * time.Millisecond)

@@ -207,7 +207,7 @@ impl Run<'_> {
             args.follow_children(&mut resolved)?;
         }
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
-        discover::add_function_entries(&mut found, &globs);
+        discover::add_functions(&mut found, &globs, &config.function_options());
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| &f.warnings));
