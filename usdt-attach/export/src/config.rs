@@ -4,10 +4,10 @@
 //! The documentation of the fields is also that of the JSON schema, which editors show.
 
 mod check;
+mod functions;
 
 use crate::endpoint::address::ListenAddress;
 use crate::time;
-use indexmap::IndexSet;
 use schemars::JsonSchema;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -15,9 +15,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use usdt_attach::discover::{FunctionOptions, Probe};
+use usdt_attach::discover::Probe;
 use usdt_attach::error;
-use usdt_attach::filter::{Filter, Subject};
 use usdt_files::TEXT_LIMIT;
 
 /// The configuration of the exporter.
@@ -427,34 +426,6 @@ impl Config {
         globs.extend(self.latency.iter().flat_map(|l| [l.start.clone(), l.end.clone()]));
         globs.extend(self.span.iter().flat_map(|s| [s.start.clone(), s.end.clone()]));
         globs
-    }
-
-    /// Returns the options of the search for functions, for
-    /// [`add_functions`](usdt_attach::discover::add_functions): the paths that entries name are read.
-    pub fn function_options(&self) -> FunctionOptions {
-        let mut used = IndexSet::new();
-        let mut add = |filter: &Option<String>, names: &mut dyn Iterator<Item = &String>| {
-            // `check` has reported what is not valid.
-            let filter = filter.as_deref().and_then(|filter| Filter::parse(filter).ok());
-            used.extend(filter.iter().flat_map(Filter::names).map(str::to_owned));
-            let subjects = names.filter_map(|name| Subject::parse(name).ok());
-            used.extend(subjects.map(|subject| subject.name));
-        };
-        for count in &self.count {
-            add(&count.filter, &mut count.labels.iter());
-        }
-        for hist in &self.hist {
-            add(&hist.filter, &mut hist.labels.iter().chain([&hist.value]));
-        }
-        for latency in &self.latency {
-            add(&latency.filter, &mut latency.labels.iter().chain(&latency.key));
-        }
-        for span in &self.span {
-            let ids = span.trace.iter().chain(&span.span_id).chain(&span.parent_id);
-            let names = ids.chain(&span.key).chain(&span.error);
-            add(&None, &mut names.chain(span.attributes.iter().flatten()));
-        }
-        FunctionOptions { used: used.into_iter().collect(), ..FunctionOptions::default() }
     }
 
     /// Whether the configuration has no entries.

@@ -474,6 +474,31 @@ mod tests {
     }
 
     #[test]
+    fn parses_paths_with_indexes_and_type_assertions() {
+        for path in [
+            "names[2]",
+            "items[0].ID",
+            "err.(*fs.PathError).Path",
+            "v.(func(int) string)",
+            "len(v.([]string)[1])",
+            "cap(items[3].list)",
+        ] {
+            assert_eq!(Subject::parse(path).unwrap().name, path);
+            let filter = Filter::parse(&format!("({path} == 1)")).unwrap();
+            assert_eq!(filter.names().collect::<Vec<_>>(), [path]);
+        }
+        for (path, problem) in [
+            ("names[", "column 6: unexpected `[`"),
+            ("names[x]", "column 6: unexpected `[`"),
+            ("v.(T", "column 2: unexpected `.`"),
+            ("v.", "column 2: unexpected `.`"),
+        ] {
+            let error = Subject::parse(path).unwrap_err().to_string();
+            assert!(error.ends_with(problem), "{error}");
+        }
+    }
+
+    #[test]
     fn parses_literals() {
         let cases = [
             ("a == 5", compare("a", Test::Eq, Literal::Int(5))),
