@@ -334,18 +334,16 @@ fn follows_paths_to_values() {
         }
         let mut guards = |path: &str| {
             let value = resolve(Point::Entry, path).unwrap_or_else(|e| panic!("{release}: {e}"));
-            let tests = value.guards.iter().map(|guard| match guard.test {
+            let test = |test: &GuardTest| match test {
                 GuardTest::HasIndex(index) => format!("above {index}"),
                 GuardTest::IsNotNil => "not nil".to_owned(),
                 GuardTest::IsType(_) => "a type".to_owned(),
-            });
-            let tests: Vec<String> = tests.collect();
-            let read = Value { words: value.guards.into_iter().map(|g| g.word).collect(), ..value };
-            words(&Value { guards: Vec::new(), ..read })
-                .into_iter()
-                .zip(tests)
-                .map(|(word, test)| format!("{word} {test}"))
-                .collect::<Vec<String>>()
+            };
+            let tests: Vec<String> = value.guards.iter().map(|guard| test(&guard.test)).collect();
+            let tested = value.guards.iter().map(|guard| guard.word.clone()).collect();
+            let tested = words(&Value { words: tested, ..value });
+            let pairs = tested.iter().zip(tests).map(|(word, test)| format!("{word} {test}"));
+            pairs.collect::<Vec<String>>()
         };
         assert_eq!(guards("o.text"), [""; 0]);
         assert_eq!(guards("data[3]"), ["r1:i8 above 3"]);

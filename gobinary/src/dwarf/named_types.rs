@@ -16,6 +16,8 @@ use std::collections::HashMap;
 const MAX_KEPT: usize = 64;
 /// The number of types whose names may match before the type descriptors are read.
 const MAX_CANDIDATES: usize = 1 << 16;
+/// The number of types of one name after which no others are looked for.
+const MAX_FOUND: usize = 64;
 /// The number of types that a message names.
 const MAX_NAMED: usize = 4;
 
@@ -97,6 +99,9 @@ fn search<'a, S: Source<'a>>(
         let is_known = found.iter().any(|(_, other)| other.descriptor == candidate.descriptor);
         if is_same_type && !is_known && (path == wanted || name == wanted) {
             found.push((path, candidate));
+            if found.len() == MAX_FOUND {
+                break;
+            }
         }
     }
     if found.iter().any(|(path, _)| path == wanted) {
