@@ -232,13 +232,13 @@ fn entries_name_paths_of_functions() {
     let pairs = |pairs: &[(&str, f64)]| -> BTreeMap<String, f64> {
         pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     };
-    let errors = values("errors_total", "err____fs_PathError__Path");
+    let errors = values("errors_total", "err___fs_PathError__Path");
     assert_eq!(errors, pairs(&[("/none", 3.0), ("/some", 2.0)]), "{page}");
     assert_eq!(values("elements_total", "names_1_"), pairs(&[("one", 3.0)]), "{page}");
     assert_eq!(values("usdt_func_main_timed_total", "e_id"), pairs(&[("0", 1.0)]), "{page}");
     assert_eq!(total(&page, "items_count"), Some(6.0), "{page}");
     assert_eq!(total(&page, "items_sum"), Some(10.0), "{page}");
-    let calls = values("calls_count", "err____fs_PathError__Op");
+    let calls = values("calls_count", "err___fs_PathError__Op");
     assert_eq!(calls, pairs(&[("close", 2.0), ("open", 3.0)]), "{page}");
     drop(input);
     let (status, _, errors) = exporter.interrupt();
