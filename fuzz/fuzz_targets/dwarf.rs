@@ -86,7 +86,7 @@ fn parse<'a>(source: impl Source<'a>, functions: &[u64], kind: u8) {
 }
 
 fn read<'a, S: Source<'a>>(mut info: DebugInfo<'a, S>, functions: &[u64], kind: u8) {
-    const PATHS: [&str; 12] = [
+    const PATHS: [&str; 17] = [
         "s.name",
         "s.limits.low",
         "s",
@@ -99,6 +99,11 @@ fn read<'a, S: Source<'a>>(mut info: DebugInfo<'a, S>, functions: &[u64], kind: 
         "err",
         "cap(text)",
         "in.first.Scheme",
+        "key[1]",
+        "s.name[0]",
+        "err.(*errors.errorString).s",
+        "ret1.(*fmt.wrapError).msg[2]",
+        "v.(*main.store).name",
     ];
     for entry in functions {
         let _ = info.located_at(*entry, entry.wrapping_add(u64::from(kind % 16)));

@@ -15,6 +15,7 @@ pub fn probe_with_every_kind() -> Probe {
         ("s", Kind::String, 8, false),
         ("b", Kind::Bytes, 8, false),
         ("e", Kind::Error, 8, false),
+        ("t", Kind::Time, 8, false),
     ];
     let args = kinds.map(|(name, kind, size, signed)| schema::Arg {
         name: name.into(),
@@ -26,7 +27,7 @@ pub fn probe_with_every_kind() -> Probe {
         labels: Vec::new(),
         doc: String::new(),
     });
-    let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
+    let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) 8@48(%rsp) 8@56(%rsp) \
                 8@152(%r14)";
     sample::with_args(spec, args.into())
 }

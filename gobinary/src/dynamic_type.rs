@@ -135,6 +135,22 @@ impl<'a, S: Source<'a>> DynamicTypes<'a, S> {
         Some(name.to_owned())
     }
 
+    /// Returns the link-time address of the first descriptor, which offsets of others count from.
+    pub(crate) fn start(&self) -> u64 {
+        self.range.start
+    }
+
+    /// Returns true if interfaces hold values of the type whose descriptor is at a link-time address
+    /// in their second word: pointers, and what has the shape of one.
+    pub(crate) fn is_direct(&self, address: u64) -> bool {
+        /// The offsets of the flags and of the kind. Go 1.26 moved the bit from the kind to the
+        /// flags; the other byte has no such bit.
+        const BYTES: [usize; 2] = [20, 23];
+        const DIRECT: u8 = 1 << 5;
+        let descriptor = self.view.bytes_at(address, 24).unwrap_or_default();
+        BYTES.iter().any(|at| descriptor.get(*at).is_some_and(|byte| byte & DIRECT != 0))
+    }
+
     /// Returns what is at the start of the data of an error of this type.
     pub fn error_data(&self, address: u64) -> ErrorData {
         /// Pointers to structs that begin with the whole message.

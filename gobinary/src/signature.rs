@@ -177,6 +177,26 @@ impl Word {
     }
 }
 
+/// A condition without which a value does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The word that is tested; it has 8 bytes.
+    pub word: Word,
+    /// The test.
+    pub test: GuardTest,
+}
+
+/// The test of a [`Guard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardTest {
+    /// The word is a length above this index.
+    HasIndex(i64),
+    /// The word is not zero: an interface that is not nil.
+    IsNotNil,
+    /// The word is the address of the type descriptor that has this link-time address.
+    IsType(u64),
+}
+
 /// A value that a tracer can read, and how to print it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
@@ -184,6 +204,9 @@ pub struct Value {
     pub format: Format,
     /// The name of the Go type.
     pub type_name: String,
+    /// What must hold for the value to exist, in the order in which it has to be tested: reading a
+    /// word is safe only if all guards before it hold. All of them hold before `words` are read.
+    pub guards: Vec<Guard>,
     /// The words to read; [`Format`] says which. A failed read of a word behind a pointer means
     /// that the pointer is nil, or that the memory is not present.
     pub words: Vec<Word>,
@@ -209,9 +232,9 @@ pub enum Format {
     Bytes,
     /// One word: a number of nanoseconds, `time.Duration`.
     Duration,
-    /// Two words: the fields `wall` and `ext` of `time.Time`; see [`unix_nanos`].
+    /// Two words: the fields `wall` and `ext` of `time.Time`; see [`GoTime`].
     ///
-    /// [`unix_nanos`]: crate::go_time::unix_nanos
+    /// [`GoTime`]: crate::go_time::GoTime
     Time,
     /// Two words: the length and the capacity of a slice.
     Slice,

@@ -144,6 +144,8 @@ pub enum Kind {
     Bytes,
     /// Pointer and length of an error's message, two words. A nil error has a nil pointer.
     Error,
+    /// The fields `wall` and `ext` of a `time.Time` of Go, two words.
+    Time,
     /// An address.
     Pointer,
 }
@@ -159,7 +161,7 @@ impl Kind {
     /// Returns the number of argument words in the note: 1 or 2.
     pub fn words(self) -> usize {
         match self {
-            Kind::String | Kind::Bytes | Kind::Error => 2,
+            Kind::String | Kind::Bytes | Kind::Error | Kind::Time => 2,
             _ => 1,
         }
     }

@@ -19,10 +19,11 @@ fn values_of_parameters_and_results_are_those_of_a_debugger() {
     if !have(&[Need::Bpf, Need::Program("dlv")]) {
         return;
     }
-    let [values, paths] = own();
+    let [values, paths, reached] = own();
     for optimized in [true, false] {
         compare(&values, optimized, 300);
         compare(&paths, optimized, 40);
+        compare(&reached, optimized, 35);
     }
 }
 
@@ -32,7 +33,7 @@ fn results_are_those_of_a_build_without_optimizations() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let [values, _] = own();
+    let [values, ..] = own();
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [optimized, unoptimized] =
         [0, 1].map(|index| values.build(index == 0, folders[index].path()).unwrap());

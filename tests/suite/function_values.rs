@@ -6,7 +6,7 @@ use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::dynamic_type::ErrorData;
 use gobinary::function_entry::Location;
 use gobinary::pclntab::Function;
-use gobinary::signature::{Format, Placement, Signature, Value, Word};
+use gobinary::signature::{Format, GuardTest, Placement, Signature, Value, Word};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use gobinary::value_path::{PathError, Point, ValuePath};
 use stapsdt::elf::{Section, View};
@@ -320,6 +320,10 @@ fn follows_paths_to_values() {
             ("a", Format::Interface, &["r9:u8", "r10:u8"]),
             ("fn", Format::Func, &["r11+0:u8"]),
             ("stacked[1]", Format::Int, &["r4+12:i4"]),
+            ("data[3]", Format::Int, &["r3+3:u1"]),
+            ("o.text[2]", Format::Int, &["r0+8>16>2:u1"]),
+            ("a.(main.Outer).small", Format::Int, &["r10+16:i2"]),
+            ("o.err.(*errors.errorString).s", Format::String, &["r0+72>0:u8", "r0+72>8:i8"]),
         ] {
             let value = resolve(Point::Entry, path).unwrap_or_else(|e| panic!("{release}: {e}"));
             assert_eq!(
@@ -328,6 +332,27 @@ fn follows_paths_to_values() {
                 "{release}: {path}"
             );
         }
+        let mut guards = |path: &str| {
+            let value = resolve(Point::Entry, path).unwrap_or_else(|e| panic!("{release}: {e}"));
+            let test = |test: &GuardTest| match test {
+                GuardTest::HasIndex(index) => format!("above {index}"),
+                GuardTest::IsNotNil => "not nil".to_owned(),
+                GuardTest::IsType(_) => "a type".to_owned(),
+            };
+            let tests: Vec<String> = value.guards.iter().map(|guard| test(&guard.test)).collect();
+            let tested = value.guards.iter().map(|guard| guard.word.clone()).collect();
+            let tested = words(&Value { words: tested, ..value });
+            let pairs = tested.iter().zip(tests).map(|(word, test)| format!("{word} {test}"));
+            pairs.collect::<Vec<String>>()
+        };
+        assert_eq!(guards("o.text"), [""; 0]);
+        assert_eq!(guards("data[3]"), ["r1:i8 above 3"]);
+        assert_eq!(guards("o.text[2]"), ["r0+8>24:i8 above 2"]);
+        assert_eq!(guards("a.(main.Outer).text[0]"), ["r9:u8 a type", "r10+8>24:i8 above 0"]);
+        assert_eq!(
+            guards("o.err.(*errors.errorString).s"),
+            ["r0+64:u8 not nil", "r0+64>8:u8 a type"]
+        );
         for (path, problem) in [
             (
                 "o.nothing",
@@ -335,9 +360,13 @@ fn follows_paths_to_values() {
             ),
             ("o.small.x", "`o.small` of type `int16` is not a struct"),
             ("o.list[4]", "`o.list` of type `[4]uint8` has no element 4; it has 4"),
+            ("m[0]", "`m` of type `map[string]int` is a map, whose entries cannot be read"),
+            ("o[0]", "`o` of type `*main.Outer` is not an array, a slice or a string"),
+            ("a.n", "`a` of type `interface {}` is an interface; name the type that it holds"),
+            ("o.(int)", "`o` of type `*main.Outer` is not an interface, so it has one type only"),
             (
-                "data[0]",
-                "`data` of type `[]uint8` is a slice, whose elements cannot be read; its length can, with `len(…)`",
+                "a.(*main.Nothing)",
+                "`a` has no dynamic type `*main.Nothing`: the debug information describes no such type",
             ),
             ("*o.small", "`o.small` of type `int16` is not a pointer"),
             ("*o", "`*o` of type `main.Outer` is a struct; choose a field: `first`"),
@@ -455,7 +484,17 @@ fn read_all(data: &[u8]) {
         for variable in signature.parameters.iter().chain(&signature.results) {
             let _ = info.default_value(variable);
         }
-        for path in ["o.text", "*o.count", "o.list[2]", "o.missing", "len(m)"] {
+        for path in [
+            "o.text",
+            "*o.count",
+            "o.list[2]",
+            "o.missing",
+            "len(m)",
+            "data[7]",
+            "a.(main.Outer).text[1]",
+            "o.err.(*errors.errorString).s",
+            "o.err.(*other.errorString).s",
+        ] {
             let _ = info.value_at(&signature, Point::Entry, &ValuePath::parse(path).unwrap());
         }
     }

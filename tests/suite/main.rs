@@ -26,6 +26,7 @@ mod fresh_root;
 mod function_debug_files;
 mod function_notes;
 mod function_oracle;
+mod function_paths;
 mod function_probes;
 mod function_values;
 mod generated_code;

@@ -5,6 +5,8 @@ use gimli::{AttributeValue, DwAt, DwTag, EndianSlice, EntriesRaw, LittleEndian, 
 
 pub(super) type Reader<'b> = EndianSlice<'b, LittleEndian>;
 
+/// The offset of the type descriptor from the start of all of them; zero if there is none.
+pub(super) const GO_RUNTIME_TYPE: DwAt = DwAt(0x2904);
 /// The kind of a type (`internal/abi.Kind`).
 pub(super) const GO_KIND: DwAt = DwAt(0x2900);
 /// The type of the elements of slices.
@@ -62,6 +64,7 @@ pub(super) struct Entry {
     pub(super) byte_size: Option<u64>,
     pub(super) encoding: u64,
     pub(super) go_kind: u64,
+    pub(super) runtime_type: u64,
     pub(super) member_offset: u64,
     pub(super) count: Option<u64>,
     pub(super) language: u64,
@@ -93,6 +96,7 @@ pub(super) fn read_attributes(
         byte_size: None,
         encoding: 0,
         go_kind: 0,
+        runtime_type: 0,
         member_offset: 0,
         count: None,
         language: 0,
@@ -151,6 +155,12 @@ impl Entry {
                 }
             }
             GO_KIND => self.go_kind = number(),
+            GO_RUNTIME_TYPE => {
+                self.runtime_type = match value {
+                    AttributeValue::Addr(offset) => *offset,
+                    _ => number(),
+                }
+            }
             gimli::DW_AT_data_member_location => self.member_offset = number(),
             gimli::DW_AT_count => self.count = value.udata_value(),
             gimli::DW_AT_language => {

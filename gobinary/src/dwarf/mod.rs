@@ -9,11 +9,13 @@ mod entry;
 mod field_offsets;
 mod functions;
 mod locations;
+mod named_types;
 mod section;
 mod types;
 mod units;
 
 use crate::binary::GoBinary;
+use crate::dynamic_type::DynamicTypes;
 use crate::go_type::{GoType, TypeRef};
 use crate::register_abi::TypeSource;
 use crate::signature::{Placement, Signature};
@@ -21,6 +23,8 @@ use convention::Convention;
 pub(crate) use field_offsets::field_offsets;
 use functions::Functions;
 use locations::Lists;
+use named_types::NamedTypes;
+pub(crate) use named_types::{NamedType, NoType};
 use stapsdt::elf::View;
 use stapsdt::source::Source;
 use std::sync::Arc;
@@ -71,6 +75,9 @@ pub struct DebugInfo<'a, S: Source<'a> = &'a [u8]> {
     lists: Lists<'a, S>,
     functions: Functions,
     types: Types,
+    named_types: NamedTypes,
+    /// The type descriptors of the binary; `None` if they are not found.
+    descriptors: Option<DynamicTypes<'a, S>>,
     convention: Convention<'a, S>,
 }
 
@@ -134,6 +141,8 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
             lists: Lists::read(view)?,
             functions: Functions::default(),
             types: Types::default(),
+            named_types: NamedTypes::default(),
+            descriptors: go.dynamic_types(),
             convention: Convention::of(go).ok_or(DebugInfoError::UnsupportedArchitecture)?,
         })
     }
@@ -145,7 +154,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// Returns [`DebugInfoError::NoFunction`] if there is none, such as for functions in assembly,
     /// and an error if the debug information is damaged.
     pub fn signature(&mut self, entry: u64) -> Result<Signature, DebugInfoError> {
-        let DebugInfo { entries, lists, functions, types, convention } = self;
+        let DebugInfo { entries, lists, functions, types, convention, .. } = self;
         let function = functions.read(entry, convention.symbol(entry), entries, lists)?;
         convention.signature(function, types, entries, lists)
     }
@@ -157,6 +166,11 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
     /// Returns an error if the debug information is damaged.
     pub fn go_type(&mut self, ty: TypeRef) -> Result<Arc<GoType>, DebugInfoError> {
         TypeReader { types: &mut self.types, entries: &mut self.entries }.go_type(ty)
+    }
+
+    /// Returns the type with a name that an interface can hold. `near` is any type.
+    pub(crate) fn named_type(&mut self, name: &str, near: TypeRef) -> Result<NamedType, NoType> {
+        self.named_types.find(name, near, &mut self.entries, self.descriptors.as_ref())
     }
 
     /// Returns where the location lists say that the parameters and results of a function are at a
@@ -173,7 +187,7 @@ impl<'a, S: Source<'a>> DebugInfo<'a, S> {
         entry: u64,
         address: u64,
     ) -> Result<Vec<(String, Placement)>, DebugInfoError> {
-        let DebugInfo { entries, lists, functions, types, convention } = self;
+        let DebugInfo { entries, lists, functions, types, convention, .. } = self;
         let function = functions.read(entry, convention.symbol(entry), entries, lists)?;
         convention.located_at(&function, address, types, entries, lists)
     }

@@ -107,7 +107,7 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
     }
 
     /// Returns the unit that contains an entry.
-    fn unit_of(&mut self, entry: u64) -> Result<Arc<Unit>, DebugInfoError> {
+    pub(super) fn unit_of(&mut self, entry: u64) -> Result<Arc<Unit>, DebugInfoError> {
         while self.units.last().is_none_or(|unit| unit.end <= entry)
             && self.unit(self.units.len())?.is_some()
         {}
@@ -202,16 +202,21 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
 
     /// Returns a name; empty if the entry has none.
     pub(super) fn name(&mut self, entry: &Entry) -> Result<String, DebugInfoError> {
+        entry.name.as_ref().map_or(Ok(String::new()), |name| self.read_name(name))
+    }
+
+    /// Returns a name, which may be in `.debug_str`.
+    pub(super) fn read_name(&mut self, name: &Name) -> Result<String, DebugInfoError> {
         /// The limit in bytes of a name in `.debug_str`.
         const MAX_NAME: u64 = 4096;
-        match (&entry.name, &mut self.strings) {
-            (Some(Name::Inline(name)), _) => Ok(name.clone()),
-            (Some(Name::Offset(offset)), Some(strings)) => {
+        match (name, &mut self.strings) {
+            (Name::Inline(name), _) => Ok(name.clone()),
+            (Name::Offset(offset), Some(strings)) => {
                 let bytes = strings.read_up_to(*offset, MAX_NAME)?;
                 let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
                 Ok(String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned())
             }
-            _ => Ok(String::new()),
+            (Name::Offset(_), None) => Ok(String::new()),
         }
     }
 
@@ -269,6 +274,27 @@ impl<'a, S: Source<'a>> Entries<'a, S> {
         mut visit: impl FnMut(Entry),
     ) -> Result<(), DebugInfoError> {
         let is_wanted = |depth: isize, found: DwTag| depth == 1 && found == tag;
+        self.scan(unit, unit.entries, UNIT_PIECE, is_wanted, |_, entry| {
+            visit(entry);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Returns the types directly below the root of a unit.
+    pub(super) fn top_level_types(
+        &mut self,
+        unit: &Unit,
+        mut visit: impl FnMut(Entry),
+    ) -> Result<(), DebugInfoError> {
+        const TYPES: [DwTag; 6] = [
+            gimli::DW_TAG_base_type,
+            gimli::DW_TAG_pointer_type,
+            gimli::DW_TAG_structure_type,
+            gimli::DW_TAG_array_type,
+            gimli::DW_TAG_subroutine_type,
+            gimli::DW_TAG_typedef,
+        ];
+        let is_wanted = |depth: isize, found: DwTag| depth == 1 && TYPES.contains(&found);
         self.scan(unit, unit.entries, UNIT_PIECE, is_wanted, |_, entry| {
             visit(entry);
             ControlFlow::Continue(())

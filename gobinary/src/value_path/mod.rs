@@ -12,8 +12,8 @@ use std::fmt;
 
 /// A path, parsed.
 ///
-/// Its syntax is that of Go: a name, then fields (`.URL`) and indexes of arrays (`[2]`); `*` before
-/// a path dereferences a pointer, and `len(…)` and `cap(…)` are the sizes of strings, slices, maps
+/// Its syntax is that of Go: a name, then fields (`.URL`), indexes of arrays, slices and strings
+/// (`[2]`) and type assertions (`.(*fs.PathError)`); `*` before a path dereferences a pointer, and `len(…)` and `cap(…)` are the sizes of strings, slices, maps
 /// and channels. As in Go, a field of a pointer is a field of the struct that it points to, and
 /// embedded structs promote their fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct ValuePath {
 enum Step {
     Field(String),
     Index(u64),
+    /// The value that an interface holds, if it has the type with this name.
+    Assert(String),
     Dereference,
 }
 
@@ -96,6 +98,16 @@ pub enum PathError {
         /// What cannot be done with it, and what can.
         problem: String,
     },
+    /// A type assertion names no type that an interface can hold.
+    #[error("`{path}` has no dynamic type `{name}`: {reason}")]
+    NoType {
+        /// The path up to the interface.
+        path: String,
+        /// The name of the type.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The value exists, but a tracer cannot read it at this point.
     #[error("`{path}` cannot be read: {reason}")]
     Unreadable {
@@ -144,6 +156,7 @@ impl Step {
         match self {
             Step::Field(name) => format!("{operand}.{name}"),
             Step::Index(index) => format!("{operand}[{index}]"),
+            Step::Assert(ty) => format!("{operand}.({ty})"),
             Step::Dereference => format!("*{path}"),
         }
     }

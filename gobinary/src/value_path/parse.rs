@@ -25,7 +25,7 @@ pub(super) fn parse(path: &str) -> Result<ValuePath, PathError> {
         parser.expect(")")?;
     }
     if !parser.rest.is_empty() {
-        return Err(parser.error("expected `.field`, `[index]` or the end"));
+        return Err(parser.error("expected `.field`, `[index]`, `.(type)` or the end"));
     }
     Ok(ValuePath { variable, steps, size })
 }
@@ -64,6 +64,30 @@ impl Parser<'_> {
         Ok(format!("{prefix}{name}"))
     }
 
+    /// Reads the name of a type and the parenthesis after it. Types of functions have parentheses,
+    /// too.
+    fn type_name(&mut self) -> Result<String, PathError> {
+        let mut open = 0usize;
+        let end = self.rest.find(|c| {
+            match c {
+                '(' => open += 1,
+                ')' if open == 0 => return true,
+                ')' => open -= 1,
+                _ => {}
+            }
+            false
+        });
+        let Some((name, rest)) = end.and_then(|end| self.rest.split_at_checked(end)) else {
+            return Err(self.error("expected a type and `)`"));
+        };
+        if name.trim().is_empty() {
+            return Err(self.error("expected a type"));
+        }
+        self.rest = rest;
+        self.expect(")")?;
+        Ok(name.trim().to_owned())
+    }
+
     /// Parses a variable and the steps from it.
     fn expression(&mut self, depth: usize) -> Result<(String, Vec<Step>), PathError> {
         if depth > MAX_STEPS {
@@ -83,7 +107,9 @@ impl Parser<'_> {
             (self.name()?, Vec::new())
         };
         loop {
-            if self.accept(".") {
+            if self.accept(".(") {
+                steps.push(Step::Assert(self.type_name()?));
+            } else if self.accept(".") {
                 steps.push(Step::Field(self.name()?));
             } else if self.accept("[") {
                 let index = self.take(|c| c.is_ascii_digit()).parse();
@@ -103,7 +129,8 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Step::{Dereference, Field, Index};
+    use Step::{Assert, Dereference, Field, Index};
+    use proptest::prelude::*;
 
     fn steps(path: &str) -> (String, Vec<Step>, Option<Size>) {
         let path = parse(path).unwrap();
@@ -119,6 +146,13 @@ mod tests {
         assert_eq!(steps(" a[2] . b "), ("a".into(), vec![Index(2), field("b")], None));
         assert_eq!(steps("len(m.x)"), ("m".into(), vec![field("x")], Some(Size::Len)));
         assert_eq!(steps("cap(~r0)"), ("~r0".into(), vec![], Some(Size::Cap)));
+        let assert = |name: &str| Assert(name.to_owned());
+        assert_eq!(
+            steps("err.(*fs.PathError).Path"),
+            ("err".into(), vec![assert("*fs.PathError"), field("Path")], None)
+        );
+        assert_eq!(steps("f.( func(int) string )").1, vec![assert("func(int) string")]);
+        assert_eq!(steps("len(v.([]string)[1])").1, vec![assert("[]string"), Index(1)]);
         assert_eq!(steps("length"), ("length".into(), vec![], None));
         assert_eq!(steps("größe"), ("größe".into(), vec![], None));
     }
@@ -132,8 +166,11 @@ mod tests {
             ("a[x]", "expected an index at `x]`"),
             ("a[1", "expected `]` at the end"),
             ("len(a", "expected `)` at the end"),
-            ("a b", "expected `.field`, `[index]` or the end at `b`"),
-            ("a+1", "expected `.field`, `[index]` or the end at `+1`"),
+            ("v.(T", "expected a type and `)` at `T`"),
+            ("v.()", "expected a type at `)`"),
+            ("v.(func(", "expected a type and `)` at `func(`"),
+            ("a b", "expected `.field`, `[index]`, `.(type)` or the end at `b`"),
+            ("a+1", "expected `.field`, `[index]`, `.(type)` or the end at `+1`"),
             ("1a", "expected a name at the end"),
         ] {
             let error = parse(path).unwrap_err().to_string();
@@ -141,10 +178,34 @@ mod tests {
         }
     }
 
-    proptest::proptest! {
+    /// Returns paths in their shortest form, up to a number of steps.
+    fn paths() -> impl Strategy<Value = ValuePath> {
+        let step = prop_oneof![
+            "[a-zA-Z_][a-zA-Z0-9_]{0,6}".prop_map(Field),
+            any::<u64>().prop_map(Index),
+            "[*]{0,2}([a-z]{1,4}/){0,2}[a-z]{1,4}[.][A-Z][a-z]{0,4}".prop_map(Assert),
+            Just(Assert("func(int) (string, error)".to_owned())),
+            Just(Dereference),
+        ];
+        let size = prop_oneof![Just(None), Just(Some(Size::Len)), Just(Some(Size::Cap))];
+        ("[~&]?[a-z_][a-z0-9_]{0,6}", prop::collection::vec(step, 0..12), size)
+            .prop_map(|(variable, steps, size)| ValuePath { variable, steps, size })
+    }
+
+    proptest! {
         #[test]
         fn accepts_any_string(path in "[*().a-c~&\\[\\]0-9len ]{0,80}") {
             let _ = parse(&path);
+        }
+
+        #[test]
+        fn accepts_any_characters(path: String) {
+            let _ = parse(&path);
+        }
+
+        #[test]
+        fn reads_what_it_writes(path in paths()) {
+            prop_assert_eq!(parse(&path.to_string()), Ok(path));
         }
     }
 }

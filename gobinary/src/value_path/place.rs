@@ -22,6 +22,8 @@ pub(super) enum Unreadable {
     FloatRegister,
     /// It is behind too many pointers.
     TooManyPointers,
+    /// It is behind too many indexes and type assertions.
+    TooManyGuards,
     /// The debug information contradicts itself.
     Damaged,
     /// The value has no bytes.
@@ -37,6 +39,7 @@ impl Unreadable {
                 "it is in a floating-point register, which the kernel does not save for probes"
             }
             Unreadable::TooManyPointers => "it is behind too many pointers",
+            Unreadable::TooManyGuards => "it is behind too many indexes and type assertions",
             Unreadable::Damaged => "the debug information of its type is damaged",
             Unreadable::Empty => "values of its type have no bytes",
             Unreadable::Unknown => {

@@ -2,10 +2,10 @@
 
 use super::place::{Place, Unreadable};
 use super::{PathError, Point, Size, Step, ValuePath};
-use crate::dwarf::{DebugInfo, DebugInfoError};
+use crate::dwarf::{DebugInfo, DebugInfoError, NoType};
 use crate::function_entry::Location;
 use crate::go_type::{Field, GoType, MAP_LENGTH_FIELDS, TypeKind, TypeRef};
-use crate::signature::{Format, Signature, Value, Variable, Word};
+use crate::signature::{Format, Guard, GuardTest, Signature, Value, Variable, Word};
 use stapsdt::source::Source;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 const WORD: u64 = 8;
 /// The offset in bytes of the type in an `abi.ITab`.
 const ITAB_TYPE: u64 = 8;
+/// The limit on conditions without which a value does not exist: each is code at each of its reads.
+const MAX_GUARDS: usize = 8;
 /// The limit on structs in which a promoted field is looked for.
 const MAX_EMBEDDED: usize = 256;
 /// The number of names that a message lists.
@@ -23,8 +25,12 @@ pub(super) struct Resolver<'d, 'a, S: Source<'a>> {
     info: &'d mut DebugInfo<'a, S>,
     /// The path so far.
     path: String,
+    /// The type of the variable that the path begins with.
+    type_ref: TypeRef,
     ty: Arc<GoType>,
     place: Place,
+    /// What must hold for the value to exist.
+    guards: Vec<Guard>,
 }
 
 impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
@@ -55,7 +61,7 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
         let path = variable.name.clone();
         let place = Place::new(&variable.placement).map_err(|e| unreadable(&path, e))?;
         let ty = info.go_type(variable.ty)?;
-        Ok(Resolver { info, path, ty, place })
+        Ok(Resolver { info, path, ty, place, type_ref: variable.ty, guards: Vec::new() })
     }
 
     /// Follows a path to its end, and returns the value there.
@@ -64,6 +70,7 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
             match step {
                 Step::Field(name) => self.field(name)?,
                 Step::Index(index) => self.index(*index)?,
+                Step::Assert(name) => self.assert(name)?,
                 Step::Dereference => self.dereference()?,
             }
             self.path = step.after(&self.path);
@@ -112,17 +119,21 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
         self.dereference_to(|kind| matches!(kind, TypeKind::Array { .. }))?;
         let (element, len) = match self.ty.kind {
             TypeKind::Array { element, len } => (element, len),
-            TypeKind::Slice { .. } => {
-                return Err(self.wrong_type(
-                    "is a slice, whose elements cannot be read; its length can, with `len(…)`",
-                ));
+            TypeKind::Slice { element } => {
+                let ty = self.info.go_type(element)?;
+                return self.element(index, ty);
+            }
+            TypeKind::String => {
+                let kind = TypeKind::Int { signed: false };
+                let byte = GoType { name: "uint8".to_owned(), size: 1, kind };
+                return self.element(index, Arc::new(byte));
             }
             TypeKind::Map { .. } => {
                 return Err(self.wrong_type(
                     "is a map, whose entries cannot be read; their number can, with `len(…)`",
                 ));
             }
-            _ => return Err(self.wrong_type("is not an array")),
+            _ => return Err(self.wrong_type("is not an array, a slice or a string")),
         };
         if index >= len {
             return Err(self.wrong_type(&format!("has no element {index}; it has {len}")));
@@ -135,12 +146,69 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
         Ok(())
     }
 
+    /// Goes to an element of a slice or a string: an address, then a length.
+    fn element(&mut self, index: u64, ty: Arc<GoType>) -> Result<(), PathError> {
+        let test = i64::try_from(index).map(GuardTest::HasIndex);
+        let offset = index.checked_mul(ty.size).ok_or(Unreadable::Damaged);
+        let (Ok(test), Ok(offset)) = (test, offset) else {
+            return Err(self.wrong_type(&format!("has no element {index}")));
+        };
+        let length = self.word(WORD, WORD, true)?;
+        self.guard(length, test)?;
+        let elements = self.readable(self.place.dereference(0))?;
+        self.place = self.readable(elements.part(offset, ty.size))?;
+        self.ty = ty;
+        Ok(())
+    }
+
+    fn guard(&mut self, word: Word, test: GuardTest) -> Result<(), PathError> {
+        if self.guards.len() == MAX_GUARDS {
+            return Err(unreadable(&self.path, Unreadable::TooManyGuards));
+        }
+        self.guards.push(Guard { word, test });
+        Ok(())
+    }
+
+    /// Goes to the value that an interface holds, if it has a type.
+    fn assert(&mut self, name: &str) -> Result<(), PathError> {
+        let TypeKind::Interface { is_empty } = self.ty.kind else {
+            return Err(self.wrong_type("is not an interface, so it has one type only"));
+        };
+        let asserted = self.info.named_type(name, self.type_ref).map_err(|problem| {
+            let reason = match problem {
+                NoType::Unknown => "the debug information describes no such type of a value in an interface; write the type as in `%T`, such as `*fs.PathError`".to_owned(),
+                NoType::Ambiguous(types) => {
+                    format!("it stands for several; write the path of the package: {types}")
+                }
+                NoType::NoDescriptors => "the type descriptors of the binary are not found".to_owned(),
+                NoType::DebugInfo(problem) => problem.to_string(),
+            };
+            PathError::NoType { path: self.path.clone(), name: name.to_owned(), reason }
+        })?;
+        if !is_empty {
+            let itab = self.word(0, WORD, false)?;
+            self.guard(itab, GuardTest::IsNotNil)?;
+        }
+        let dynamic_type = self.dynamic_type(is_empty)?;
+        self.guard(dynamic_type, GuardTest::IsType(asserted.descriptor))?;
+        let data = if asserted.is_direct {
+            self.place.part(WORD, WORD)
+        } else {
+            self.place.dereference(WORD)
+        };
+        self.place = self.readable(data)?;
+        self.ty = self.info.go_type(asserted.ty)?;
+        Ok(())
+    }
+
     fn field(&mut self, name: &str) -> Result<(), PathError> {
         self.dereference_to(|kind| matches!(kind, TypeKind::Struct { .. }))?;
         let ty = Arc::clone(&self.ty);
         let TypeKind::Struct { fields } = &ty.kind else {
             let problem = match ty.kind {
-                TypeKind::Interface { .. } => "is an interface, whose fields are not known",
+                TypeKind::Interface { .. } => {
+                    "is an interface; name the type that it holds, such as `.(*fs.PathError)`"
+                }
                 TypeKind::Pointer { .. } => "is not a pointer to a struct",
                 _ => "is not a struct",
             };
@@ -232,7 +300,7 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
             (_, Size::Len) => return Err(self.wrong_type("has no length")),
             (_, Size::Cap) => return Err(self.wrong_type("has no capacity")),
         };
-        Ok(Value { format, type_name: "int".to_owned(), words })
+        Ok(Value { format, type_name: "int".to_owned(), guards: self.guards, words })
     }
 
     /// Returns a field of the header that a map or a channel points to.
@@ -305,17 +373,20 @@ impl<'d, 'a, S: Source<'a>> Resolver<'d, 'a, S> {
                 )));
             }
         };
-        Ok(Value { format, type_name: ty.name.clone(), words })
+        Ok(Value { format, type_name: ty.name.clone(), guards: self.guards, words })
+    }
+
+    /// Returns the word with the address of the dynamic type's descriptor.
+    fn dynamic_type(&self, is_empty: bool) -> Result<Word, PathError> {
+        if is_empty {
+            return self.word(0, WORD, false);
+        }
+        let itab = self.readable(self.place.dereference(0))?;
+        self.readable(itab.word(ITAB_TYPE, WORD, false))
     }
 
     fn interface(&self, is_empty: bool) -> Result<(Format, Vec<Word>), PathError> {
-        let dynamic_type = if is_empty {
-            self.word(0, WORD, false)?
-        } else {
-            let itab = self.readable(self.place.dereference(0))?;
-            self.readable(itab.word(ITAB_TYPE, WORD, false))?
-        };
-        let mut words = vec![dynamic_type, self.word(WORD, WORD, false)?];
+        let mut words = vec![self.dynamic_type(is_empty)?, self.word(WORD, WORD, false)?];
         if self.ty.name != "error" {
             return Ok((Format::Interface, words));
         }

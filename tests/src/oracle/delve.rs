@@ -218,9 +218,21 @@ fn value(variable: &Value) -> Option<Value> {
         7..=12 => number.parse::<u64>().ok().map(Value::from),
         13 | 14 => number.parse::<f64>().ok().map(Value::from),
         20 if variable["type"] == "error" => error(variable),
+        25 if variable["type"] == "time.Time" => time(variable, text),
         24 => Some(json!(text)),
         _ => None,
     }
+}
+
+/// Returns a time as `usdt-attach` prints it. Delve shows the date and the seconds, and then the
+/// reading of the monotonic clock; the nanoseconds are in the field `wall`.
+fn time(variable: &Value, text: &str) -> Option<Value> {
+    const NANOS: u64 = (1 << 30) - 1;
+    let fields = variable["children"].as_array()?;
+    let wall = fields.iter().find(|field| field["name"] == "wall")?["value"].as_str()?;
+    let nanos = wall.parse::<u64>().ok()? & NANOS;
+    let seconds = text.split(',').next()?.strip_suffix('Z')?;
+    Some(json!(format!("{seconds}.{nanos:09}Z")))
 }
 
 /// Returns the message of an error of the types that have one, or the name of the type.

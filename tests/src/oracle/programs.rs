@@ -36,6 +36,7 @@ const VALUES: Program = Program {
         "main.captures.func1",
         "main.keep[go.shape.int]",
         "main.keep[go.shape.string]",
+        "main.times",
     ],
     paths: &[],
 };
@@ -60,6 +61,27 @@ const PATHS: Program = Program {
         "main.paths len(text)",
         "main.paths value.name",
         "main.paths value.inner.small",
+    ],
+    ..VALUES
+};
+
+/// Elements of slices, and what interfaces hold. Delve and `usdt-attach` have the same syntax.
+const REACHED: Program = Program {
+    name: "reached",
+    functions: &["main.reached"],
+    paths: &[
+        "main.reached r.when",
+        "main.reached r.names[1]",
+        "main.reached r.names[2]",
+        "main.reached r.items[0].second",
+        "main.reached r.items[0].n",
+        "main.reached r.text[1]",
+        "main.reached items[0].count",
+        "main.reached v.(*main.point).y",
+        "main.reached r.any.(main.level)",
+        "main.reached r.any.(*main.pair).first",
+        "main.reached cause.(*fs.PathError).Path",
+        "main.reached r.cause.(*fs.PathError).Op",
     ],
     ..VALUES
 };
@@ -156,11 +178,11 @@ const OLD: Program = Program {
 };
 
 /// Every program.
-pub const PROGRAMS: [Program; 6] = [VALUES, PATHS, HTTP, HTTP_PATHS, STORE, OLD];
+pub const PROGRAMS: [Program; 7] = [VALUES, PATHS, REACHED, HTTP, HTTP_PATHS, STORE, OLD];
 
 /// The programs of ours.
-pub fn own() -> [Program; 2] {
-    [VALUES, PATHS]
+pub fn own() -> [Program; 3] {
+    [VALUES, PATHS, REACHED]
 }
 
 /// A third-party program that is small, so that it builds in seconds.

@@ -184,3 +184,63 @@ fn schema_accepts_the_documented_configuration() {
     let checked = attach(&["agent", "--check", "--config", example.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
 }
+
+/// Entries name paths of function probes. After a reload, other paths and other functions are read
+/// in the same process.
+#[test]
+fn entries_name_paths_of_functions() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("paths");
+    let mut go = command("go");
+    go.args(["build", "-o"]).arg(&app).arg("./paths");
+    stdout(go.current_dir(usdt_e2e::root().join("tests/go/functions")));
+    let facts = folder.path().join("facts.json");
+    let mut program = command(&app);
+    program.arg(&facts).arg("wait").stdin(std::process::Stdio::piped());
+    let mut program = Process(program.spawn().unwrap());
+    let mut input = program.0.stdin.take().unwrap();
+    let port = free_port();
+    let head = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n");
+    let first = "[[count]]\nprobes = \"func:main.timed\"\nlabels = [\"e.id\"]\n";
+    let config = write(folder.path(), "export.toml", format!("{head}{first}"));
+    let exporter = start_exporter(&["--config", &config, "-p", &program.pid().to_string()]);
+    wait_until_attached(port, 1);
+    let entries = "\
+[[count]]\nprobes = \"func:main.timed\"\nlabels = [\"e.id\"]\nfilter = \"e.when.ext == 0\"\n\
+[[count]]\nprobes = \"func:main.dynamic\"\nname = \"errors\"\nlabels = [\"err.(*fs.PathError).Path\"]\n\
+[[count]]\nprobes = \"func:main.elements\"\nname = \"elements\"\nlabels = [\"names[1]\"]\nfilter = \"items[1].ID == 10\"\n\
+[[hist]]\nprobes = \"func:main.elements\"\nvalue = \"len(items)\"\nname = \"items\"\n\
+[[latency]]\nstart = \"func:main.dynamic\"\nend = \"func:main.dynamic%return\"\nname = \"calls\"\nlabels = [\"err.(*fs.PathError).Op\"]\n";
+    write(folder.path(), "export.toml", format!("{head}{entries}"));
+    exporter.signal(SIGHUP);
+    wait_for("the entries", || total(&get(port, "/metrics"), "usdt_attach_sites") >= Some(6.0));
+    writeln!(input, "go").unwrap();
+    wait_for("the calls", || facts.exists());
+    let page = get(port, "/metrics");
+    // Each series has the label of its service, too.
+    let values = |name: &str, label: &str| -> BTreeMap<String, f64> {
+        let series = metric(&page, name);
+        let value = |labels: &str| {
+            let (_, rest) = labels.split_once(&format!("{label}=\"")).unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        series.iter().map(|(labels, count)| (value(labels), *count)).collect()
+    };
+    let pairs = |pairs: &[(&str, f64)]| -> BTreeMap<String, f64> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let errors = values("errors_total", "err___fs_PathError__Path");
+    assert_eq!(errors, pairs(&[("/none", 3.0), ("/some", 2.0)]), "{page}");
+    assert_eq!(values("elements_total", "names_1_"), pairs(&[("one", 3.0)]), "{page}");
+    assert_eq!(values("usdt_func_main_timed_total", "e_id"), pairs(&[("0", 1.0)]), "{page}");
+    assert_eq!(total(&page, "items_count"), Some(6.0), "{page}");
+    assert_eq!(total(&page, "items_sum"), Some(10.0), "{page}");
+    let calls = values("calls_count", "err___fs_PathError__Op");
+    assert_eq!(calls, pairs(&[("close", 2.0), ("open", 3.0)]), "{page}");
+    drop(input);
+    let (status, _, errors) = exporter.interrupt();
+    assert!(status.success(), "{errors}");
+}

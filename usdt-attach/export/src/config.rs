@@ -4,6 +4,7 @@
 //! The documentation of the fields is also that of the JSON schema, which editors show.
 
 mod check;
+mod functions;
 
 use crate::endpoint::address::ListenAddress;
 use crate::time;

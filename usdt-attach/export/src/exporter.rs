@@ -74,7 +74,8 @@ pub struct Settings {
 impl Settings {
     /// Returns the options of the search for functions.
     fn function_options(&self) -> FunctionOptions {
-        FunctionOptions { debug_files: self.debug_files.clone(), ..FunctionOptions::default() }
+        let debug_files = self.debug_files.clone();
+        FunctionOptions { debug_files, ..self.config.function_options() }
     }
 
     /// Returns true if the target names its processes and all of them have exited.

@@ -159,7 +159,7 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { .. } | Value::Bytes { .. } | Value::Wide(_) => {
+        Value::String { .. } | Value::Bytes { .. } | Value::Wide(_) | Value::Time(_) => {
             Attribute::String(value.to_plain_string())
         }
         _ => return None,

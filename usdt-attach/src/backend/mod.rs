@@ -13,6 +13,8 @@ mod embedded;
 #[cfg(test)]
 mod frame_tests;
 #[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod nesting_tests;
 pub mod simulated;
 mod traits;

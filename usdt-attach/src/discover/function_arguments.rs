@@ -4,22 +4,25 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{DebugFile, ErrorWords, FileBytes, UseInjected};
+use super::{ArgumentGuard, DebugFile, FileBytes, InterfaceWords, UseInjected};
 use gobinary::GoBinary;
 use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
 use gobinary::function_search::{FoundFunction, argument_register};
-use gobinary::signature::{Format, Signature, Value, Word};
+use gobinary::signature::{Format, Guard, Signature, Value, Word};
 use gobinary::value_path::{PathError, Point, ValuePath};
 use indexmap::IndexMap;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
 
+/// The starts of paths to sizes.
+const SIZES: [&str; 2] = ["len(", "cap("];
+
 /// What the options of a command say about function probes.
 #[derive(Clone, Debug, Default)]
 pub struct FunctionOptions {
-    /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings
-    /// and errors.
+    /// The arguments to read, each as `PATH` or `NAME=PATH`. If empty, those with numbers, strings,
+    /// times and errors.
     pub chosen: Vec<String>,
     /// The arguments that filters, labels and histograms refer to. They are read in addition.
     pub used: Vec<String>,
@@ -40,8 +43,10 @@ pub(super) struct FunctionArguments {
     pub(super) specs: Vec<String>,
     /// Their names and types.
     pub(super) schema: Vec<schema::Arg>,
-    /// Where the interface words of errors are.
-    pub(super) errors: Vec<ErrorWords>,
+    /// Where the words of interfaces are.
+    pub(super) interfaces: Vec<InterfaceWords>,
+    /// The conditions without which arguments do not exist.
+    pub(super) guards: Vec<ArgumentGuard>,
     /// The signature of the function in Go's syntax; empty without debug information.
     pub(super) signature: String,
 }
@@ -128,9 +133,12 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                     *problem = None;
                     out.extend(words);
                 }
+                // A function that has the variable says more than one that does not.
                 Err(reason) => {
-                    if let Some(problem) = problem.as_mut() {
-                        *problem = reason;
+                    if let Some(problem) = problem.as_mut()
+                        && (problem.is_empty() || !reason.is_no_variable)
+                    {
+                        *problem = reason.message;
                     }
                 }
             }
@@ -164,7 +172,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         }
     }
 
-    /// Adds the parameters or results with numbers, strings and errors.
+    /// Adds the parameters or results with numbers, strings, times and errors.
     fn add_defaults(&mut self, out: &mut FunctionArguments, signature: &Signature, at: Point) {
         let Some(debug_info) = &mut self.debug_info else { return };
         for (position, variable) in signature.variables(at).enumerate() {
@@ -176,6 +184,7 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
                     | Format::Float
                     | Format::String
                     | Format::Duration
+                    | Format::Time
                     | Format::Error
             );
             if is_default {
@@ -191,22 +200,24 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
         name: &str,
         path: &str,
         at: Point,
-    ) -> Result<Vec<Argument>, String> {
+    ) -> Result<Vec<Argument>, NoArgument> {
         let (Some(signature), Some(debug_info)) = (signature, &mut self.debug_info) else {
             let argument = self.register(name, path, at);
             return argument.map(|argument| vec![argument]).ok_or_else(|| {
-                "without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned()
+                NoArgument::new("without debug information (DWARF), arguments are `arg0`, `arg1` … and results `ret0`, `ret1` …; pass a file that has it by `--debug`".to_owned())
             });
         };
         let named = signature.variables(at).enumerate();
         let names = named.map(|(position, v)| (v.display_name(position, at), v.name.as_str()));
         let path = with_source_name(path, names);
-        let parsed = ValuePath::parse(&path).map_err(|error| with_user_names(&error))?;
-        let value =
-            debug_info.value_at(signature, at, &parsed).map_err(|error| with_user_names(&error))?;
+        let parsed = ValuePath::parse(&path)?;
+        let value = debug_info.value_at(signature, at, &parsed)?;
         let arguments = typed(name, &value, self.arch);
         match arguments.is_empty() {
-            true => Err(format!("values of type `{}` are not supported", value.type_name)),
+            true => {
+                let message = format!("values of type `{}` are not supported", value.type_name);
+                Err(NoArgument::new(message))
+            }
             false => Ok(arguments),
         }
     }
@@ -224,11 +235,36 @@ impl<'a, 'n> ArgumentReader<'a, 'n> {
     }
 }
 
+/// A reason why a function does not have an argument.
+struct NoArgument {
+    message: String,
+    /// True if the function has no parameter or result of this name.
+    is_no_variable: bool,
+}
+
+impl NoArgument {
+    fn new(message: String) -> NoArgument {
+        NoArgument { message, is_no_variable: false }
+    }
+}
+
+impl From<PathError> for NoArgument {
+    fn from(error: PathError) -> NoArgument {
+        let is_no_variable = matches!(error, PathError::NoVariable { .. });
+        // Users know unnamed parameters and results by other names.
+        let message = error.to_string();
+        let message =
+            message.replace("~p", "arg").replace("~r", "ret").replace("usdtInjectR", "ret");
+        NoArgument { message, is_no_variable }
+    }
+}
+
 /// An argument, and the words that it consists of.
 struct Argument {
     specs: Vec<String>,
     schema: schema::Arg,
-    error: Option<ErrorWords>,
+    interface: Option<InterfaceWords>,
+    guards: Vec<ArgumentGuard>,
 }
 
 impl FunctionArguments {
@@ -238,7 +274,8 @@ impl FunctionArguments {
             if self.schema.iter().all(|known| known.name != argument.schema.name) {
                 self.specs.extend(argument.specs);
                 self.schema.push(argument.schema);
-                self.errors.extend(argument.error);
+                self.interfaces.extend(argument.interface);
+                self.guards.extend(argument.guards);
             }
         }
     }
@@ -256,7 +293,7 @@ pub(super) fn with_source_name<'v>(
     names: impl IntoIterator<Item = (String, &'v str)>,
 ) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let start = path.find('(').map_or(0, |at| at + 1);
+    let start = SIZES.iter().find(|size| path.starts_with(**size)).map_or(0, |size| size.len());
     let start = start + path.get(start..).and_then(|rest| rest.find(is_name)).unwrap_or(0);
     let (before, rest) = path.split_at(start);
     let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
@@ -267,21 +304,22 @@ pub(super) fn with_source_name<'v>(
     }
 }
 
-/// Formats an error with the names of unnamed parameters and results that users know.
-fn with_user_names(error: &PathError) -> String {
-    error.to_string().replace("~p", "arg").replace("~r", "ret").replace("usdtInjectR", "ret")
-}
-
 /// Returns a value as arguments: most values are one.
 fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
     let words: Vec<&Word> = value.words.iter().collect();
     let one =
         |name: &str, kind, words: &[&Word]| argument(name, &value.type_name, kind, words, arch);
-    let of = |function: &str| match name.contains('(') {
+    let of = |function: &str| match is_size(name) {
         true => name.to_owned(),
         false => format!("{function}({name})"),
     };
-    match (value.format, words.as_slice()) {
+    let interface = |ty: &Word, kind, words: &[&Word]| {
+        let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
+        let (first, ty) = (spec(&ty.interface_start()), spec(ty));
+        let interface = Some(InterfaceWords { name: name.to_owned(), first, ty });
+        Argument { interface, ..one(name, kind, words) }
+    };
+    let mut arguments = match (value.format, words.as_slice()) {
         (Format::Int, [word]) => vec![one(name, Kind::Int, &[word])],
         (Format::Bool, [word]) => vec![one(name, Kind::Bool, &[word])],
         (Format::Float, [word]) => vec![one(name, Kind::Float, &[word])],
@@ -293,19 +331,33 @@ fn typed(name: &str, value: &Value, arch: Arch) -> Vec<Argument> {
             duration.schema.unit = Some("ns".to_owned());
             vec![duration]
         }
+        (Format::Time, [wall, ext]) => vec![one(name, Kind::Time, &[wall, ext])],
         (Format::Map, [len]) => vec![one(&of("len"), Kind::Int, &[len])],
         (Format::Slice | Format::Chan, [len, capacity]) => {
             vec![one(&of("len"), Kind::Int, &[len]), one(&of("cap"), Kind::Int, &[capacity])]
         }
-        (Format::Interface, [ty, ..]) => vec![one(name, Kind::Pointer, &[&ty.interface_start()])],
+        (Format::Interface, [ty, ..]) => {
+            vec![interface(ty, Kind::Pointer, &[&ty.interface_start()])]
+        }
         (Format::Error, [ty, _, pointer, len]) => {
-            let spec = |word: &Word| print(&word.location, word.size, word.signed, arch);
-            let (first, ty) = (spec(&ty.interface_start()), spec(ty));
-            let error = Some(ErrorWords { name: name.to_owned(), first, ty });
-            vec![Argument { error, ..one(name, Kind::Error, &[pointer, len]) }]
+            vec![interface(ty, Kind::Error, &[pointer, len])]
         }
         _ => Vec::new(),
+    };
+    for argument in &mut arguments {
+        let guard = |guard: &Guard| ArgumentGuard {
+            argument: argument.schema.name.clone(),
+            word: print(&guard.word.location, guard.word.size, guard.word.signed, arch),
+            test: guard.test,
+        };
+        argument.guards = value.guards.iter().map(guard).collect();
     }
+    arguments
+}
+
+/// Returns true for `len(…)` and `cap(…)`. Type assertions have parentheses, too.
+fn is_size(path: &str) -> bool {
+    SIZES.iter().any(|size| path.starts_with(size))
 }
 
 fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Argument {
@@ -329,7 +381,8 @@ fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Ar
             labels: Vec::new(),
             doc: String::new(),
         },
-        error: None,
+        interface: None,
+        guards: Vec::new(),
     }
 }
 
@@ -339,7 +392,8 @@ mod tests {
 
     fn value(format: Format, words: usize) -> Value {
         let word = |n| Word { location: Location::Register(n), size: 8, signed: n == 0 };
-        Value { format, type_name: "T".to_owned(), words: (0..words as u8).map(word).collect() }
+        let words = (0..words as u8).map(word).collect();
+        Value { format, type_name: "T".to_owned(), guards: Vec::new(), words }
     }
 
     fn specs(name: &str, value: &Value) -> Vec<(String, String)> {
@@ -357,7 +411,7 @@ mod tests {
         assert_eq!(specs("len(m)", &value(Format::Map, 1)), [pair("len(m)", "-8@%rax")]);
         let location = Location::Memory { base: 4, offsets: vec![8, 16] };
         let word = Word { location, size: 4, signed: false };
-        let float = Value { format: Format::Float, type_name: "float32".into(), words: vec![word] };
+        let float = Value { words: vec![word], ..value(Format::Float, 0) };
         assert_eq!(specs("f", &float), [pair("f", "4f@16(8(%rsp))")]);
     }
 
@@ -381,6 +435,8 @@ mod tests {
         };
         assert_eq!(named("ret1.X"), "~r1.X");
         assert_eq!(named("len(ret0)"), "len(~r0)");
+        assert_eq!(named("ret1.(*fs.PathError).Err"), "~r1.(*fs.PathError).Err");
+        assert_eq!(named("len((*ret0)[1])"), "len((*~r0)[1])");
         assert_eq!(named("*ret0"), "*~r0");
         assert_eq!((named("ret2"), named("")), ("ret2".to_owned(), String::new()));
     }

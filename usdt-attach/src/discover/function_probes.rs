@@ -255,7 +255,8 @@ impl<'a, 'n> Search<'a, 'n> {
             stack_check: instruction == Instruction::Branch,
             goid_offset: self.goid_offset,
             enum_labels: Vec::new(),
-            errors: arguments.errors.clone(),
+            interfaces: arguments.interfaces.clone(),
+            guards: arguments.guards.clone(),
             symbols: Arc::default(),
             injected: None,
         })

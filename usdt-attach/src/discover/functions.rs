@@ -193,7 +193,8 @@ fn probe<'a>(
         stack_check: instruction == Instruction::Branch,
         goid_offset,
         enum_labels,
-        errors: Vec::new(),
+        interfaces: Vec::new(),
+        guards: Vec::new(),
         symbols: Arc::default(),
         injected: None,
     })

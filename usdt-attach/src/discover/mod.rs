@@ -49,7 +49,7 @@ pub use injected::UseInjected;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
-pub(crate) use notes::{ErrorWords, NATIVE, goroutine_register};
+pub(crate) use notes::{ArgumentGuard, InterfaceWords, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;

@@ -8,6 +8,7 @@ use super::select::{FUNCTIONS, RETURN};
 use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
+use gobinary::signature::GuardTest;
 use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
@@ -53,15 +54,26 @@ pub enum SchemaSource {
     Known,
 }
 
-/// Where the words of an `error` are, in the syntax of `Probe::args`.
+/// Where the words of an interface are, in the syntax of `Probe::args`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ErrorWords {
+pub(crate) struct InterfaceWords {
     /// The name of the argument.
     pub(crate) name: String,
     /// The first word of the interface, which is zero if it is nil.
     pub(crate) first: String,
     /// The address of the type's descriptor.
     pub(crate) ty: String,
+}
+
+/// A condition without which an argument does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArgumentGuard {
+    /// The name of the argument.
+    pub(crate) argument: String,
+    /// The word that is tested, in the syntax of `Probe::args`.
+    pub(crate) word: String,
+    /// The test.
+    pub(crate) test: GuardTest,
 }
 
 /// One site of a probe and what is known about its arguments.
@@ -107,9 +119,11 @@ pub struct Probe {
     pub(crate) goid_offset: Option<u32>,
     /// The labels of enumeration arguments, by argument name. They count before those of the schema.
     pub(crate) enum_labels: Vec<(String, EnumLabels)>,
-    /// The interface words of arguments of the Go type `error`, whose operands in `args` are the
-    /// string at the start of the error's data.
-    pub(crate) errors: Vec<ErrorWords>,
+    /// The words of arguments that are interfaces. For the Go type `error`, the operands in `args`
+    /// are the string at the start of the error's data.
+    pub(crate) interfaces: Vec<InterfaceWords>,
+    /// The conditions of arguments, in the order in which they have to be tested.
+    pub(crate) guards: Vec<ArgumentGuard>,
     /// The linked addresses of the symbols that argument specifications of this file name, as far
     /// as the symbol tables have them.
     pub(crate) symbols: Arc<BTreeMap<String, u64>>,
@@ -509,7 +523,8 @@ impl Scanner<'_, '_> {
             risks_red_zone: is_amd64 && source == Source::Note && site::is_nop5(code),
             goid_offset: goid,
             enum_labels: Vec::new(),
-            errors: Vec::new(),
+            interfaces: Vec::new(),
+            guards: Vec::new(),
             symbols: Arc::default(),
             injected: None,
         });

@@ -30,7 +30,8 @@ pub fn probe(args: &str) -> Probe {
         stack_check: false,
         goid_offset: None,
         enum_labels: Vec::new(),
-        errors: Vec::new(),
+        interfaces: Vec::new(),
+        guards: Vec::new(),
         symbols: Arc::default(),
         injected: None,
     }

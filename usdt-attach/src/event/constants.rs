@@ -5,7 +5,7 @@
 //! page has not been written to before it became read-only, which `/proc/PID/pagemap` shows. The
 //! memory of the process is not read: if its file system does not answer, neither does that read.
 
-use super::error_strings::ErrorTypes;
+use super::interface_names::DynamicTypes;
 use crate::discover::Mounts;
 use crate::discover::process::constant_range;
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ pub(crate) struct Constants {
     since: Option<Instant>,
     mounts: Option<Mounts>,
     /// What is known of the types of errors, by process and address of the type.
-    pub(super) error_types: ErrorTypes,
+    pub(super) types: DynamicTypes,
 }
 
 impl std::fmt::Debug for Constants {

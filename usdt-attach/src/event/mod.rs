@@ -5,13 +5,14 @@
 pub(crate) mod constants;
 pub mod counts;
 mod elf_symbols;
-mod error_strings;
 pub mod goroutines;
+mod interface_names;
 pub mod symbolize;
 
 use crate::plan::record_layout::{self, ArgView, InterfaceSlots, Layout, StackField, StringField};
 use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use constants::{Constants, StringRef};
+pub use gobinary::go_time::GoTime;
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub struct Decoder {
     sites: Vec<DecoderSite>,
     /// The minimum record length of each handler, in bytes.
     min_record_lens: Vec<usize>,
-    /// True if an argument is an `error` whose string depends on its type.
-    has_errors: bool,
+    /// True if an argument is an interface, whose value depends on its type.
+    has_interfaces: bool,
     /// Nanoseconds to add to the kernel's monotonic time to get `CLOCK_REALTIME`.
     pub(crate) clock_offset: i64,
 }
@@ -124,6 +125,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// An address in the traced process.
     Pointer(u64),
+    /// A `time.Time`.
+    Time(GoTime),
     /// An argument of 16 bytes, whose type is unknown.
     Wide(u128),
     /// A string, or the label of an enum value if the schema or the catalog names it.
@@ -141,8 +144,11 @@ pub enum Value<'a> {
         /// Number of bytes cut off at the end; 0 if the slice is complete.
         truncated: u64,
     },
-    /// A nil `error`, or a null pointer to a C string.
+    /// A nil interface such as an `error`, or a null pointer to a C string.
     Nil,
+    /// There is no such value: the index is not below the length of the slice, or the interface holds
+    /// another type.
+    Missing,
     /// The value is unknown: the argument's operand is not supported, or its memory was not paged
     /// in when the probe fired.
     Unreadable,
@@ -181,9 +187,9 @@ impl<'a> Value<'a> {
         string.chars().all(is_printable).then_some(string)
     }
 
-    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped. Byte slices are
-    /// strings if they are [printable](Value::printable), else hexadecimal, as addresses are. Nil and
-    /// unreadable values are empty.
+    /// Formats the value without quotes. Times are those of RFC 3339 in UTC. Strings are lossy UTF-8 and not escaped. Byte slices are
+    /// strings if they are [printable](Value::printable), else hexadecimal, as addresses are. Nil,
+    /// missing and unreadable values are empty.
     pub fn to_plain_string(self) -> String {
         match self {
             Value::Signed(n) => n.to_string(),
@@ -192,11 +198,12 @@ impl<'a> Value<'a> {
             Value::Wide(n) => format!("{n:#034x}"),
             Value::Float(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
+            Value::Time(time) => time.to_string(),
             Value::String { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
             Value::Bytes { bytes, .. } => {
                 self.printable().map_or_else(|| hex(bytes), str::to_owned)
             }
-            Value::Nil | Value::Unreadable => String::new(),
+            Value::Nil | Value::Missing | Value::Unreadable => String::new(),
         }
     }
 }
@@ -224,11 +231,11 @@ impl Decoder {
             })
             .collect();
         let min_record_lens = plan.handlers.iter().map(min_record_len).collect();
-        let has_errors = plan.handlers.iter().any(|handler| match &handler.action {
+        let has_interfaces = plan.handlers.iter().any(|handler| match &handler.action {
             Action::Record(layout) => layout.args.iter().any(|arg| arg.interface.is_some()),
             _ => false,
         });
-        Decoder { plan, sites, min_record_lens, has_errors, clock_offset: 0 }
+        Decoder { plan, sites, min_record_lens, has_interfaces, clock_offset: 0 }
     }
 
     /// True if the plan describes this record, so that [`Decoder::decode`] returns an event.
@@ -242,14 +249,13 @@ impl Decoder {
     /// Returns a copy of the record with the strings that were not in memory at the hit, as far as
     /// `constants` has them. `None` if none was missing, as usual, or none is known.
     pub(crate) fn complete(&self, record: &[u8], constants: &mut Constants) -> Option<Vec<u8>> {
-        if u32_at(record, record_layout::FAULTS)? == 0 && !self.has_errors {
+        if u32_at(record, record_layout::FAULTS)? == 0 && !self.has_interfaces {
             return None;
         }
         let event = self.decode(record)?;
-        let mut out = error_strings::complete(&event, constants);
-        /// The fault bit that several reads may share.
-        const SHARED: u8 = 31;
-        for (string, address) in event.missing_strings().filter(|(s, _)| s.fault != SHARED) {
+        let mut out = interface_names::complete(&event, constants);
+        let is_own = |string: &StringField| string.fault != record_layout::SHARED_FAULT;
+        for (string, address) in event.missing_strings().filter(|(s, _)| is_own(s)) {
             let len = match string.length {
                 Some(length) => length.read(record)?.min(string.max.into()) as u32,
                 None => string.max,
@@ -390,11 +396,25 @@ impl<'a> Event<'a> {
     }
 
     fn value(&self, view: &'a ArgView) -> Value<'a> {
+        // A bit that several reads share says nothing about this one.
+        if view
+            .missing
+            .is_some_and(|bit| bit != record_layout::SHARED_FAULT && self.has_fault(Some(bit)))
+        {
+            return Value::Missing;
+        }
         if let Some(interface) = view.interface {
             match self.interface(interface) {
                 None => return Value::Unreadable,
                 Some(InterfaceValue { first: 0, .. }) => return Value::Nil,
                 // `Decoder::complete` clears the type once it has found the string.
+                Some(InterfaceValue { first, ty }) if view.kind == Kind::Pointer => {
+                    let name = interface_names::name(self, ty);
+                    return name.map_or(Value::Pointer(first), |bytes| Value::String {
+                        bytes,
+                        truncated: 0,
+                    });
+                }
                 Some(InterfaceValue { first, ty }) if ty != 0 => return Value::Pointer(first),
                 Some(_) => {}
             }
@@ -416,6 +436,7 @@ impl<'a> Event<'a> {
             Kind::Float => Value::Float(f64::from_bits(raw)),
             Kind::Bool => Value::Bool(raw != 0),
             Kind::Pointer => Value::Pointer(raw),
+            Kind::Time => self.time(view, raw).map_or(Value::Unreadable, Value::Time),
             Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.string(view, raw),
         }
     }
@@ -427,6 +448,12 @@ impl<'a> Event<'a> {
         // A nil interface has no type to read.
         let ty = if first == 0 { 0 } else { word(slots.ty)? };
         Some(InterfaceValue { first, ty })
+    }
+
+    /// A time, whose field `wall` is given; `None` if it could not be read or is not a time.
+    fn time(&self, view: &ArgView, wall: u64) -> Option<GoTime> {
+        let ext = view.ext.filter(|slot| !self.has_fault(slot.fault))?;
+        GoTime::decode(wall, ext.read(self.record)? as i64)
     }
 
     /// The value of a string or bytes argument, whose pointer is given.
@@ -506,6 +533,8 @@ mod tests {
             kind,
             slot: Some(slot),
             string: text,
+            ext: None,
+            missing: None,
             labels: None,
             interface: None,
             problem: None,

@@ -11,7 +11,8 @@
 //! A name is the name of an argument, `argN` for the argument at position N, or one of `pid`,
 //! `tid`, `goid` and `comm`. A subject without a comparison means "is not zero". `str(NAME)` reads
 //! an integer or pointer argument as a C string. The argument of a function probe can have a path of
-//! fields, `r.URL.Path`, and a size, `len(NAME)` or `cap(NAME)`.
+//! fields, indexes and type assertions, `r.URL.Path`, `names[2]` and `err.(*fs.PathError).Path`, and
+//! a size, `len(NAME)` or `cap(NAME)`.
 //!
 //! A trailing `*` in a string makes a prefix match; `\*` is a literal asterisk. Strings and `nil`
 //! support only `==` and `!=`.
@@ -156,6 +157,11 @@ impl Filter {
         parser.end()?;
         Ok(Filter(expr))
     }
+
+    /// Returns the names in the filter, in their order: those of arguments, `pid` and the like.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.subjects().into_iter().map(|subject| subject.name.as_str())
+    }
 }
 
 impl std::str::FromStr for Filter {
@@ -286,8 +292,8 @@ impl Parser<'_> {
         let rest = self.rest();
         let len = name_len(rest).filter(|_| !rest.starts_with(|c: char| c.is_ascii_digit()))?;
         let mut end = len;
-        while let Some(len) = rest.get(end..)?.strip_prefix('.').and_then(name_len) {
-            end += 1 + len;
+        while let Some(len) = rest.get(end..).and_then(step_len) {
+            end += len;
         }
         let name = rest.get(..end)?.to_owned();
         self.at += end;
@@ -413,6 +419,30 @@ fn name_len(source: &str) -> Option<usize> {
     Some(source.find(is_end).unwrap_or(source.len())).filter(|len| *len > 0)
 }
 
+/// Returns the length of a step of a path at the beginning of `source`: `.field`, `[2]` or a type
+/// assertion such as `.(*fs.PathError)`.
+fn step_len(source: &str) -> Option<usize> {
+    if let Some(index) = source.strip_prefix('[') {
+        let digits = index.find(|c: char| !c.is_ascii_digit()).filter(|len| *len > 0)?;
+        return index.get(digits..)?.starts_with(']').then_some(digits + 2);
+    }
+    let rest = source.strip_prefix('.')?;
+    if !rest.starts_with('(') {
+        return name_len(rest).map(|len| 1 + len);
+    }
+    // Types of functions have parentheses, too.
+    let mut open = 0usize;
+    let end = rest.char_indices().find_map(|(at, c)| {
+        match c {
+            '(' => open += 1,
+            ')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        (open == 0).then_some(at)
+    })?;
+    Some(end + 2)
+}
+
 /// Returns the length of the number at the beginning of `source`. A sign is part of it at the
 /// beginning and after the `e` of a decimal exponent.
 fn number_end(source: &str) -> usize {
@@ -441,6 +471,31 @@ mod tests {
 
     fn string(bytes: &str, prefix: bool) -> Literal {
         Literal::String { bytes: bytes.as_bytes().to_vec(), prefix }
+    }
+
+    #[test]
+    fn parses_paths_with_indexes_and_type_assertions() {
+        for path in [
+            "names[2]",
+            "items[0].ID",
+            "err.(*fs.PathError).Path",
+            "v.(func(int) string)",
+            "len(v.([]string)[1])",
+            "cap(items[3].list)",
+        ] {
+            assert_eq!(Subject::parse(path).unwrap().name, path);
+            let filter = Filter::parse(&format!("({path} == 1)")).unwrap();
+            assert_eq!(filter.names().collect::<Vec<_>>(), [path]);
+        }
+        for (path, problem) in [
+            ("names[", "column 6: unexpected `[`"),
+            ("names[x]", "column 6: unexpected `[`"),
+            ("v.(T", "column 2: unexpected `.`"),
+            ("v.", "column 2: unexpected `.`"),
+        ] {
+            let error = Subject::parse(path).unwrap_err().to_string();
+            assert!(error.ends_with(problem), "{error}");
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The arguments of a probe: their names and kinds, and the operands that hold them.
 //!
-//! An argument takes one operand of the specification, or two if it has a length: Go strings, byte
-//! slices and errors. A note that usdt-gen sealed has one more operand after the declared
+//! An argument takes one operand of the specification, or two if it has a length, as Go strings, byte
+//! slices and errors have, or is a time. A note that usdt-gen sealed has one more operand after the declared
 //! arguments, the goroutine id.
 //!
 //! `argN` names the argument at position N. Where the names come from a known provider, N counts
 //! operands, as it does without names and in other tracers: `arg1` stays the same operand when a
 //! release of this library learns the names of a provider.
 
-use crate::discover::{EnumLabels, NATIVE, Probe, SchemaSource, Source};
+use crate::discover::{ArgumentGuard, EnumLabels, NATIVE, Probe, SchemaSource, Source};
 use crate::filter::PROCESS;
+use gobinary::signature::GuardTest;
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -23,11 +24,32 @@ pub(super) struct ResolvedOperand {
     /// For each pointer to follow, the offset of the next value from the address it holds; empty if
     /// `value` is the argument.
     pub(super) deref_offsets: Vec<i64>,
+    /// What must hold for the value to exist, in the order in which it has to be tested.
+    pub(super) guards: Vec<OperandGuard>,
+}
+
+/// A condition without which a value does not exist.
+#[derive(Clone, Debug)]
+pub(super) struct OperandGuard {
+    /// The word that is tested, which has no guards of its own.
+    pub(super) word: ResolvedOperand,
+    pub(super) test: OperandTest,
+}
+
+/// The test of an [`OperandGuard`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OperandTest {
+    /// The word is a length above this index.
+    HasIndex(i64),
+    /// The word is not zero.
+    IsNotNil,
+    /// The word is an address with this distance from the site.
+    IsAtDistance(i64),
 }
 
 impl From<Value> for ResolvedOperand {
     fn from(value: Value) -> ResolvedOperand {
-        ResolvedOperand { value, deref_offsets: Vec::new() }
+        ResolvedOperand { value, deref_offsets: Vec::new(), guards: Vec::new() }
     }
 }
 
@@ -42,9 +64,11 @@ pub(super) struct Argument {
     pub(super) value: OperandResult,
     /// The length of a string; `None` for kinds without a length.
     pub(super) length: Option<OperandResult>,
+    /// The field `ext` of a time, whose field `wall` is the value; `None` for other kinds.
+    pub(super) ext: Option<OperandResult>,
     /// The labels of an enumeration; `None` for other arguments.
     pub(super) labels: Option<EnumLabels>,
-    /// The words of the interface, if the argument is an `error` whose string depends on its type.
+    /// The words of the interface, if the argument is one: what it prints depends on its type.
     pub(super) interface: Option<InterfaceWords>,
 }
 
@@ -60,7 +84,8 @@ pub(super) struct InterfaceWords {
 impl Argument {
     /// Returns an integer without length and labels.
     fn integer(name: String, value: OperandResult) -> Argument {
-        Argument { name, kind: Kind::Int, value, length: None, labels: None, interface: None }
+        let kind = Kind::Int;
+        Argument { name, kind, value, length: None, ext: None, labels: None, interface: None }
     }
 
     /// Returns the operands that a filter or a key needs: for an error, that it is nil or not.
@@ -74,7 +99,8 @@ impl Argument {
     /// Returns the operands that a record needs.
     pub(super) fn record_operands(&self) -> Vec<OperandResult> {
         let interface = self.interface.iter().flat_map(|i| [&i.first, &i.ty]);
-        [&self.value].into_iter().chain(&self.length).chain(interface).cloned().collect()
+        let words = [&self.value].into_iter().chain(&self.length).chain(&self.ext);
+        words.chain(interface).cloned().collect()
     }
 }
 
@@ -242,6 +268,28 @@ fn parse_operands(probe: &Probe, specs: &str, arch: Arch) -> Vec<OperandResult> 
     argspec::parse(specs, arch).into_iter().map(operand).collect()
 }
 
+/// Parses one operand.
+fn parse_operand(probe: &Probe, spec: &str, arch: Arch) -> OperandResult {
+    parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err("it has no operand".to_owned()))
+}
+
+/// Returns the guards of an argument.
+fn operand_guards(probe: &Probe, argument: &str, arch: Arch) -> Result<Vec<OperandGuard>, String> {
+    let guards = probe.guards.iter().filter(|guard| guard.argument == argument);
+    let guard = |guard: &ArgumentGuard| {
+        let test = match guard.test {
+            GuardTest::HasIndex(index) => OperandTest::HasIndex(index),
+            GuardTest::IsNotNil => OperandTest::IsNotNil,
+            // The distance is the same wherever the file is mapped.
+            GuardTest::IsType(address) => {
+                OperandTest::IsAtDistance(address.wrapping_sub(probe.address) as i64)
+            }
+        };
+        Ok(OperandGuard { word: parse_operand(probe, &guard.word, arch)?, test })
+    };
+    guards.map(guard).collect()
+}
+
 /// Returns the name of the argument at position N for `argN`.
 fn at_position<'a>(positions: &'a [String], name: &str) -> Option<&'a String> {
     positions.get(name.strip_prefix("arg")?.parse::<usize>().ok()?)
@@ -264,24 +312,27 @@ fn declared_arguments(
                 .unwrap_or_else(|| Err(format!("the note has no operand for `{}`", arg.name)))
         };
         let words = arg.kind.words();
-        let length = (words == 2).then(|| operand(at + 1));
+        let second = (words == 2).then(|| operand(at + 1));
+        let (length, ext) = if arg.kind == Kind::Time { (None, second) } else { (second, None) };
         let known = probe.enum_labels.iter().find(|(name, _)| *name == arg.name);
         let labels = known.map(|(_, labels)| labels.clone()).or_else(|| {
             (!arg.labels.is_empty()).then(|| EnumLabels::Schema(arg.labels.as_slice().into()))
         });
-        let error = probe.errors.iter().find(|error| error.name == arg.name);
-        let operand_of = |spec: &str| {
-            parse_operands(probe, spec, arch).pop().unwrap_or_else(|| Err(String::new()))
+        let interface = probe.interfaces.iter().find(|words| words.name == arg.name);
+        let guards = operand_guards(probe, &arg.name, arch);
+        let guarded = |operand: OperandResult| {
+            let (operand, guards) = (operand?, guards.clone()?);
+            Ok(ResolvedOperand { guards, ..operand })
         };
-        let interface = error.map(|error| InterfaceWords {
-            first: operand_of(&error.first),
-            ty: operand_of(&error.ty),
-        });
+        let word = |spec: &str| guarded(parse_operand(probe, spec, arch));
+        let interface = interface
+            .map(|words| InterfaceWords { first: word(&words.first), ty: word(&words.ty) });
         list.push(Argument {
             name: arg.name.clone(),
             kind: arg.kind,
-            value: operand(at),
-            length,
+            value: guarded(operand(at)),
+            length: length.map(guarded),
+            ext: ext.map(guarded),
             labels,
             interface,
         });
@@ -327,7 +378,7 @@ fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
         rest = inner.strip_suffix(')')?;
         let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch()?).pop()?;
         if let Ok(value) = parsed.value {
-            return Some(ResolvedOperand { value, deref_offsets });
+            return Some(ResolvedOperand { value, deref_offsets, guards: Vec::new() });
         }
     }
 }

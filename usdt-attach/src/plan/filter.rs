@@ -2,7 +2,7 @@
 
 use super::condition::{Condition, MAX_FILTER_STRING};
 use super::handler::{HandlerBuilder, ResolvedName};
-use super::reads::ReadOp;
+use super::reads::{ArgSlot, ReadOp};
 use crate::discover::EnumLabels;
 use crate::filter::{Expr, Literal, Subject, Test};
 use stapsdt::schema::Kind;
@@ -32,6 +32,11 @@ impl HandlerBuilder<'_> {
         if let (Literal::String { bytes, prefix }, Some(labels)) = (value, self.labels(subject)?) {
             return Ok(with_test(test, self.label_equality(subject, &labels, bytes, *prefix)?));
         }
+        if kind == Kind::Time {
+            return Err(format!(
+                "`{subject}` is a time, which a filter cannot compare; its fields `{subject}.wall` and `{subject}.ext` are integers"
+            ));
+        }
         let is_string = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
         match value {
             Literal::Nil if is_string || kind == Kind::Pointer => {
@@ -41,7 +46,13 @@ impl HandlerBuilder<'_> {
                 Err(format!("`{subject}` is not a pointer, so it cannot be compared with nil"))
             }
             Literal::String { bytes, prefix } if is_string => {
-                Ok(with_test(test, self.string_equality(subject, bytes, *prefix)?))
+                let equal = self.string_equality(subject, bytes, *prefix)?;
+                let existing = if test == Test::Ne { self.exists(subject)? } else { None };
+                let test = with_test(test, equal);
+                Ok(match existing {
+                    Some(existing) => Condition::All(Box::new(existing), Box::new(test)),
+                    None => test,
+                })
             }
             Literal::String { .. } => {
                 Err(format!("`{subject}` is not a string; for a C string, write `str({subject})`"))
@@ -60,6 +71,18 @@ impl HandlerBuilder<'_> {
                 Err(format!("`{subject}` is an integer, so it cannot be compared with {n}"))
             }
         }
+    }
+
+    /// Returns the condition that a value exists; `None` if it always does. The negation of a
+    /// comparison does not say so.
+    fn exists(&mut self, subject: &Subject) -> Result<Option<Condition>, String> {
+        if matches!(self.resolve(subject)?, ResolvedName::Comm) {
+            return Ok(None);
+        }
+        let slot = self.slot(subject)?;
+        let unsigned = ArgSlot { signed: false, ..slot };
+        let is_guarded = self.layout.missing_bit(slot).is_some();
+        Ok(is_guarded.then(|| Condition::number(unsigned, Test::Ge, 0)))
     }
 
     fn string_equality(

@@ -425,6 +425,7 @@ impl<'a> HandlerBuilder<'a> {
             Kind::Float => {
                 Err(format!("`{subject}` is a floating-point number; a histogram needs an integer"))
             }
+            Kind::Time => Err(format!("`{subject}` is a time; a histogram needs an integer")),
             _ => Err(format!("`{subject}` is a string; a histogram needs an integer")),
         }
     }
@@ -521,6 +522,9 @@ impl<'a> HandlerBuilder<'a> {
             (_, Kind::Bool) => FieldKind::Bool,
             (_, Kind::Pointer) => FieldKind::Pointer,
             (_, Kind::Int | Kind::Float) => FieldKind::Int { signed: false },
+            (_, Kind::Time) => {
+                return Err(format!("`{subject}` is a time, which cannot be a label or a key"));
+            }
             (_, Kind::Bytes) => FieldKind::String { bytes: true },
             (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::string(),
         })

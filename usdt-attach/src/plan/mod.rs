@@ -48,7 +48,7 @@ pub use histogram::{Buckets, Scale, TimeUnit, decimal_times};
 pub use nesting::MAX_NESTED_CALLS;
 pub(crate) use nesting::Nesting;
 pub use options::{Mode, Options};
-pub(crate) use reads::{Address, ArgSlot, ReadOp};
+pub(crate) use reads::{Address, ArgSlot, Guard, GuardTest, GuardWord, ReadOp};
 pub use site::{Method, NopOptimization, Site};
 pub use table::TableEntry;
 pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};

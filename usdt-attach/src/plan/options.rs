@@ -51,7 +51,8 @@ pub struct Options {
     /// Names of integer or pointer arguments to read as C strings.
     pub strings: Vec<String>,
     /// The arguments of function probes to read, each as a path such as `r.URL.Path`, or with a name
-    /// for it, `path=r.URL.Path`. If empty, those with numbers, strings and errors.
+    /// for it, `path=r.URL.Path`. If empty, those with numbers, strings, times
+    /// and errors.
     pub args: Vec<String>,
     /// Files with the debug information (DWARF) of binaries without it, for the arguments of function
     /// probes. Files in `/usr/lib/debug` are found without this.

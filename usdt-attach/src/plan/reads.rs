@@ -7,15 +7,19 @@
 //! # Fault bits
 //!
 //! The 32 bits at offset [`FAULTS`] of a region say which reads of user memory failed. Each read
-//! has a bit; if a region has more than 32 reads, the last ones share bit 31.
+//! has a bit, and a second one if its value may not exist; if a region needs more than 32 bits, the
+//! last ones share bit 31.
 
-use super::arguments::{OperandResult, ResolvedOperand};
+use super::arguments::{OperandGuard, OperandResult, OperandTest, ResolvedOperand};
 use super::pt_regs;
 use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 
 /// Offset of the fault bits in a record and in a frame.
 pub(crate) const FAULTS: u32 = 4;
+
+/// The fault bit that several reads may share.
+pub(crate) const SHARED_FAULT: u8 = 31;
 
 /// One operation that fills a part of a region. `to` is the offset in the region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
@@ -37,6 +41,20 @@ pub(crate) enum ReadOp {
         from: Address,
         /// Number of the fault bit.
         fault: u8,
+    },
+    /// Executes another operation if all guards hold.
+    Guarded {
+        /// The region that the other operation fills; it is zero if a guard does not hold. The first
+        /// 8 bytes are where words of guards are read to.
+        to: u32,
+        len: u32,
+        /// In the order in which they are tested: reading a word is safe if those before it hold.
+        guards: Vec<Guard>,
+        /// Number of the fault bit that is set if a guard does not hold or cannot be tested.
+        fault: u8,
+        /// Number of the fault bit that is set if a guard does not hold.
+        missing: u8,
+        read: Box<ReadOp>,
     },
     /// Copies a string: its length as `u32`, 4 unused bytes, then its bytes. The length of a C
     /// string includes its NUL.
@@ -68,12 +86,43 @@ pub(crate) enum ReadOp {
     },
 }
 
+/// A condition without which a value does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
+pub(crate) struct Guard {
+    /// The word that is tested.
+    pub word: GuardWord,
+    /// The test.
+    pub test: GuardTest,
+}
+
+/// A word of 8 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuardWord {
+    /// A register, given by its offset in `pt_regs`.
+    Register(i16),
+    /// User memory.
+    Memory(Address),
+}
+
+/// The test of a [`Guard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuardTest {
+    /// The word is a signed number above this one.
+    Above(i64),
+    /// The word is not zero.
+    NotZero,
+    /// The word is the sum of the register at an offset in `pt_regs` and a number.
+    Equal { register: i16, distance: i64 },
+}
+
 /// An address in user memory: `base + index * scale + disp`.
 ///
 /// With a dereference chain, `base + index * scale` plus the first offset of the chain is the
 /// address of a pointer. Each further offset, and finally `disp`, is added to the address that the
 /// previous pointer holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
 pub(crate) struct Address {
     /// Offset of the base register in `pt_regs`; `None` if there is no base.
     pub base: Option<i16>,
@@ -136,6 +185,7 @@ struct Pending {
     size: u8,
     signed: bool,
     address: Address,
+    guards: Vec<Guard>,
 }
 
 impl LayoutBuilder {
@@ -153,7 +203,7 @@ impl LayoutBuilder {
 
     /// Returns an unused fault bit, or the last one if all are in use.
     pub(super) fn next_fault_bit(&mut self) -> u8 {
-        let bit = self.faults.min(31);
+        let bit = self.faults.min(SHARED_FAULT);
         self.faults = self.faults.saturating_add(1);
         bit
     }
@@ -170,17 +220,22 @@ impl LayoutBuilder {
         for (index, operand) in operands.iter().enumerate() {
             let result = match operand {
                 Err(problem) => Err(problem.clone()),
-                Ok(ResolvedOperand { value, deref_offsets }) => match &value.operand {
-                    Operand::Memory { .. } => match address(&value.operand, arch) {
-                        Ok(address) => {
-                            let (size, signed, address) =
-                                (value.size, value.signed, address.deref(deref_offsets));
-                            pending.push(Pending { index, size, signed, address });
-                            continue;
+                Ok(operand @ ResolvedOperand { value, .. }) => match guards(operand, arch) {
+                    Ok(guards) if matches!(value.operand, Operand::Memory { .. }) => {
+                        match operand_address(operand, arch) {
+                            Ok(address) => {
+                                let (size, signed) = (value.size, value.signed);
+                                pending.push(Pending { index, size, signed, address, guards });
+                                continue;
+                            }
+                            Err(problem) => Err(problem),
                         }
-                        Err(problem) => Err(problem),
-                    },
-                    _ => self.read_immediate(value, arch),
+                    }
+                    Ok(guards) => self.read_immediate(value, arch).map(|slot| {
+                        let fault = self.guard_last(slot, guards);
+                        ArgSlot { fault, ..slot }
+                    }),
+                    Err(problem) => Err(problem),
                 },
             };
             if let Some(slot) = out.get_mut(index) {
@@ -193,6 +248,51 @@ impl LayoutBuilder {
             }
         }
         out
+    }
+
+    /// Guards the last operation, which fills a slot of up to 8 bytes, and returns the fault bit;
+    /// `None` without guards.
+    fn guard_last(&mut self, slot: ArgSlot, guards: Vec<Guard>) -> Option<u8> {
+        if guards.is_empty() {
+            return slot.fault;
+        }
+        let read = self.reads.pop()?;
+        let fault = self.next_fault_bit();
+        let read = self.guarded(read, slot.at / 8 * 8, 8, fault, guards);
+        self.reads.push(read);
+        Some(fault)
+    }
+
+    /// Returns an operation with its guards.
+    fn guarded(
+        &mut self,
+        read: ReadOp,
+        to: u32,
+        len: u32,
+        fault: u8,
+        guards: Vec<Guard>,
+    ) -> ReadOp {
+        if guards.is_empty() {
+            return read;
+        }
+        let known = self.reads.iter().find_map(|read| match read {
+            // The same guards have the same result.
+            ReadOp::Guarded { guards: other, missing, .. } if *other == guards => Some(*missing),
+            _ => None,
+        });
+        let missing = known.unwrap_or_else(|| self.next_fault_bit());
+        ReadOp::Guarded { to, len, guards, fault, missing, read: Box::new(read) }
+    }
+
+    /// Returns the fault bit that says that the value of a slot does not exist; `None` if it always
+    /// does.
+    pub(super) fn missing_bit(&self, slot: ArgSlot) -> Option<u8> {
+        self.reads.iter().find_map(|read| match read {
+            ReadOp::Guarded { to, len, missing, .. } => {
+                (*to..to + len).contains(&slot.at).then_some(*missing)
+            }
+            _ => None,
+        })
     }
 
     /// Adds an operation that reads 8 bytes from a register or from memory. Returns false if the
@@ -258,7 +358,8 @@ impl LayoutBuilder {
         const MAX_RUN: i64 = 256;
         pending.sort_by(|a, b| {
             let key = |p: &Pending| (p.address.base, p.address.index, p.address.disp);
-            a.address.deref_chain.cmp(&b.address.deref_chain).then_with(|| key(a).cmp(&key(b)))
+            let chains = a.address.deref_chain.cmp(&b.address.deref_chain);
+            a.guards.cmp(&b.guards).then(chains).then_with(|| key(a).cmp(&key(b)))
         });
         let mut out = Vec::new();
         let mut rest = pending.as_slice();
@@ -269,7 +370,8 @@ impl LayoutBuilder {
             for next in rest.iter().skip(1) {
                 let next_end = next.address.disp.saturating_add(i64::from(next.size));
                 let gap = next.address.disp.saturating_sub(end);
-                if !next.address.differs_only_in_disp(&first.address)
+                if next.guards != first.guards
+                    || !next.address.differs_only_in_disp(&first.address)
                     || gap > MAX_GAP
                     || next_end.saturating_sub(start) > MAX_RUN
                 {
@@ -284,7 +386,9 @@ impl LayoutBuilder {
             let len = end.saturating_sub(start) as u32;
             let to = self.reserve(len);
             let fault = self.next_fault_bit();
-            self.reads.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
+            let read = ReadOp::Memory { to, len, from: first.address.clone(), fault };
+            let read = self.guarded(read, to, len, fault, first.guards.clone());
+            self.reads.push(read);
             for p in run {
                 let at = to + (p.address.disp - start) as u32;
                 out.push((
@@ -295,6 +399,32 @@ impl LayoutBuilder {
         }
         out
     }
+}
+
+/// Returns the guards of an operand.
+fn guards(operand: &ResolvedOperand, arch: Arch) -> Result<Vec<Guard>, String> {
+    let guard = |guard: &OperandGuard| {
+        let word = match &guard.word.value.operand {
+            Operand::Register(register) if register.shift == 0 => {
+                pt_regs::offset(register.id, arch).map(GuardWord::Register)
+            }
+            _ => operand_address(&guard.word, arch).ok().map(GuardWord::Memory),
+        };
+        let test = match guard.test {
+            OperandTest::HasIndex(index) => Some(GuardTest::Above(index)),
+            OperandTest::IsNotNil => Some(GuardTest::NotZero),
+            OperandTest::IsAtDistance(distance) => pt_regs::offset(RegisterId::Pc, arch)
+                .map(|register| GuardTest::Equal { register, distance }),
+        };
+        word.zip(test).map(|(word, test)| Guard { word, test })
+    };
+    let guards: Option<Vec<Guard>> = operand.guards.iter().map(guard).collect();
+    guards.ok_or_else(|| "it cannot be known whether it exists".to_owned())
+}
+
+/// Returns the address of a memory operand, with its dereferences.
+fn operand_address(operand: &ResolvedOperand, arch: Arch) -> Result<Address, String> {
+    Ok(address(&operand.value.operand, arch)?.deref(&operand.deref_offsets))
 }
 
 /// Returns the address of a memory operand, before any dereference.

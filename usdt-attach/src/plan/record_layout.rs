@@ -26,7 +26,7 @@ use stapsdt::schema::Kind;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;
-pub(crate) use super::reads::FAULTS;
+pub(crate) use super::reads::{FAULTS, SHARED_FAULT};
 /// Offset of the time of the hit, CLOCK_MONOTONIC in nanoseconds.
 pub(crate) const TIME: u32 = 8;
 /// Offset of the thread id, which the process id follows.
@@ -73,9 +73,16 @@ pub(crate) struct ArgView {
     pub slot: Option<ArgSlot>,
     /// The copy of the string; `None` for other kinds.
     pub string: Option<StringField>,
+    /// The field `ext` of a time, whose field `wall` is at `slot`; `None` for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ext: Option<ArgSlot>,
     /// The labels of an enumeration; `None` for other arguments.
     pub labels: Option<EnumLabels>,
-    /// The words of an `error`; `None` for other arguments.
+    /// The fault bit that says that the value does not exist: an element beyond the length of a slice,
+    /// or the value of an interface with another type. `None` if the value always exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u8>,
+    /// The words of an interface; `None` for other arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceSlots>,
     /// The reason why the argument cannot be read; `None` if it can.
@@ -121,6 +128,9 @@ impl Layout {
             let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
             let value = value.map(|slot| (slot, length));
             let mut view = arg_view(&mut builder, argument, value, max_string, arguments.fault_in);
+            if argument.ext.is_some() {
+                view.ext = slots.next().and_then(Result::ok);
+            }
             if argument.interface.is_some() {
                 let words = [slots.next(), slots.next()].map(|slot| slot.and_then(Result::ok));
                 if let [Some(first), Some(ty)] = words {
@@ -228,6 +238,8 @@ fn arg_view(
         kind: argument.kind,
         slot,
         string,
+        ext: None,
+        missing: slot.and_then(|slot| builder.missing_bit(slot)),
         labels: argument.labels.clone(),
         interface: None,
         problem: value.err(),

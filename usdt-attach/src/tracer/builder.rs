@@ -145,7 +145,7 @@ impl TracerBuilder {
     }
 
     /// Reads these arguments of function probes: paths such as `r.URL.Path`, or with a name for it,
-    /// `path=r.URL.Path`. Default: numbers, strings and errors.
+    /// `path=r.URL.Path`. Default: numbers, strings, times and errors.
     #[must_use]
     pub fn arguments(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options.args.extend(paths.into_iter().map(Into::into));

@@ -16,6 +16,7 @@ pub(crate) fn describe_words(word: usize, arg: &Arg) -> String {
     match arg.kind {
         Kind::String | Kind::Bytes => format!("arg{word} pointer, arg{} length", word + 1),
         Kind::Error => format!("arg{word} pointer, arg{} length of its message", word + 1),
+        Kind::Time => format!("arg{word} and arg{} fields `wall` and `ext`", word + 1),
         Kind::Cstring => format!("arg{word} pointer to a NUL-terminated string"),
         Kind::Float => format!("arg{word} IEEE 754 bits"),
         Kind::Pointer => format!("arg{word} pointer"),

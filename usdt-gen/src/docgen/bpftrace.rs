@@ -79,7 +79,7 @@ fn printf_argument(word: usize, arg: &Arg) -> (&'static str, String) {
         Kind::Int if arg.signed => ("%lld", format!("(int{})arg{word}", u32::from(arg.size) * 8)),
         Kind::Int => ("%llu", format!("arg{word}")),
         Kind::Bool => ("%d", format!("arg{word}")),
-        Kind::Float | Kind::Pointer => ("0x%llx", format!("arg{word}")),
+        Kind::Float | Kind::Pointer | Kind::Time => ("0x%llx", format!("arg{word}")),
         Kind::Cstring => ("%s", format!("str(arg{word})")),
         Kind::String | Kind::Error => ("%s", format!("str(arg{word}, arg{})", word + 1)),
         Kind::Bytes => ("%r", format!("buf(arg{word}, arg{})", word + 1)),

@@ -104,6 +104,7 @@ fn type_content(document: &Document, word: &Word) -> Option<String> {
         schema::Kind::Pointer | schema::Kind::Cstring => "address".to_owned(),
         schema::Kind::String => "string, which tracers see as pointer and length".to_owned(),
         schema::Kind::Bytes => "bytes, which tracers see as pointer and length".to_owned(),
+        schema::Kind::Time => "time, which tracers see as its fields `wall` and `ext`".to_owned(),
         schema::Kind::Error => "error, whose message tracers see as pointer and length".to_owned(),
     };
     Some(format!("`{}`: {what}, in Go `{go}`", word.text))

@@ -369,7 +369,8 @@ mod tests {
 
     fn value(format: Format, locations: &[Location]) -> Value {
         let word = |location: &Location| Word { location: location.clone(), size: 4, signed: true };
-        Value { format, type_name: "T".to_owned(), words: locations.iter().map(word).collect() }
+        let words = locations.iter().map(word).collect();
+        Value { format, type_name: "T".to_owned(), guards: Vec::new(), words }
     }
 
     #[test]

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unsafe"
 )
 
 var sink interface{}
@@ -203,7 +204,45 @@ type outer struct {
 //go:noinline
 func paths(o *outer, text []byte, value outer) int { return len(text) + len(value.name) + len(o.name) }
 
+type record struct {
+	when  time.Time
+	names []string
+	items []pair
+	cause error
+	any   interface{}
+	text  string
+}
+
+//go:noinline
+func times(when time.Time, r *record) (time.Time, bool) { return r.when, when.IsZero() }
+
+//go:noinline
+func reached(r *record, items []inner, v interface{}, cause error) int {
+	return len(items) + len(r.names)
+}
+
+// withMonotonic returns a time with a reading of the monotonic clock that is the same in each run.
+func withMonotonic() time.Time {
+	const since1885 = 4395000000
+	when := time.Time{}
+	words := (*[2]uint64)(unsafe.Pointer(&when))
+	words[0], words[1] = 1<<63|since1885<<30|123456789, 42
+	return when
+}
+
 func main() {
+	for _, when := range []time.Time{{}, withMonotonic(), time.Unix(1709210096, 789000001).UTC(), time.Date(1600, 3, 1, 0, 0, 0, 7, time.UTC)} {
+		sink, _ = times(when, &record{when: withMonotonic()})
+	}
+	for n := 0; n < 4; n++ {
+		r := record{withMonotonic(), []string{"a", "bc", "def", "g"}[:n], []pair{{"l", "r", n}}, nil, level(n), "text"}
+		var cause error = &fs.PathError{Op: "open", Path: "path" + strconv.Itoa(n), Err: errPlain}
+		r.cause = cause
+		if n == 2 {
+			cause, r.any = custom(2), &pair{"x", "y", 2}
+		}
+		sink = reached(&r, make([]inner, n), &point{n, -n}, cause)
+	}
 	for i := -1; i < 3; i++ {
 		sink, _, _, _, _, _, _, _, _, _ = integers(int8(-i), uint8(i), int16(i*1000), uint16(-i), math.MinInt32+int32(i), uint32(i), math.MaxInt64-int64(i), uint64(i), i, uintptr(i))
 		sink, _, _, _, _, _, _, _, _, _, _, _ = words(i, 2, 3, -4, 5, 6, 7, 8, 9, 10, -11, 12*i)

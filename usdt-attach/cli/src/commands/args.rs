@@ -68,8 +68,8 @@ pub(crate) struct HitArgs {
         help_heading = "Argument types"
     )]
     pub(crate) strings: Vec<String>,
-    /// Read these arguments of function probes: paths such as r.URL.Path, or NAME=PATH; may be
-    /// repeated
+    /// Read these arguments of function probes: paths such as r.URL.Path, items[0].ID or
+    /// err.(*fs.PathError).Path, or NAME=PATH; may be repeated
     #[arg(long = "arg", value_name = "PATH", help_heading = "Argument types")]
     pub(crate) args: Vec<String>,
     /// Read the arguments of function probes by the debug information (DWARF) in this file, for a

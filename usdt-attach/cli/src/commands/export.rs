@@ -223,7 +223,7 @@ impl Run<'_> {
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let debug_files = self.open_debug_files(&found)?;
         let options =
-            FunctionOptions { debug_files: debug_files.clone(), ..FunctionOptions::default() };
+            FunctionOptions { debug_files: debug_files.clone(), ..config.function_options() };
         discover::add_functions(&mut found, &globs, &options);
         drop(progress);
         warn(warnings);

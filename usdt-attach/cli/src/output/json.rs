@@ -201,6 +201,7 @@ impl Serialize for EventLine<'_> {
         map.serialize_entry("provider", &event.probe.provider)?;
         map.serialize_entry("probe", &event.probe.name)?;
         map.serialize_entry("args", &Args(event))?;
+        serialize_names(&mut map, "missing", event, |value| matches!(value, Value::Missing))?;
         serialize_names(&mut map, "unreadable", event, |value| matches!(value, Value::Unreadable))?;
         serialize_names(&mut map, "truncated", event, |value| value.is_truncated())?;
         serialize_names(&mut map, "hex", event, is_hex)?;
@@ -259,13 +260,14 @@ impl Serialize for JsonValue<'_> {
             Value::Unsigned(n) | Value::Pointer(n) => serializer.serialize_u64(n),
             Value::Float(n) => serializer.serialize_f64(n),
             Value::Bool(b) => serializer.serialize_bool(b),
+            Value::Time(time) => serializer.collect_str(&time),
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }
             Value::Bytes { .. } | Value::Wide(_) => {
                 serializer.serialize_str(&self.0.to_plain_string())
             }
-            Value::Nil | Value::Unreadable => serializer.serialize_unit(),
+            Value::Nil | Value::Missing | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.
             _ => serializer.serialize_unit(),
         }

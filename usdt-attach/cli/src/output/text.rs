@@ -101,6 +101,7 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
         Value::Float(n) => write!(line, "{n}"),
         Value::Bool(b) => write!(line, "{b}"),
         Value::Pointer(p) => write!(line, "{p:#x}"),
+        Value::Time(time) => write!(line, "{time}"),
         Value::String { bytes, truncated } => {
             line.push('"');
             escape_into(line, bytes);
@@ -115,6 +116,7 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
             line.write_str(if truncated > 0 { "…" } else { "" })
         }
         Value::Nil => line.write_str("nil"),
+        Value::Missing => line.write_str("none"),
         // Unreadable, or a kind of value that this version does not know.
         _ => line.write_str("?"),
     };

@@ -1,7 +1,8 @@
 //! Checks of a configuration that the types do not express.
 
 use super::{Config, Globs, Limits, LinearBuckets, Prometheus, TargetConfig};
-use std::collections::HashSet;
+use crate::metric::to_metric_chars;
+use std::collections::{HashMap, HashSet};
 use usdt_attach::filter::{Filter, Subject};
 
 impl Config {
@@ -28,6 +29,7 @@ impl Config {
             check_probes("count", &count.probes)?;
             let entry = format!("count of {}", count.probes);
             check_name(&entry, &mut names, &count.name)?;
+            check_labels(&entry, &count.labels)?;
             check_expressions(&entry, &count.filter, &count.labels)?;
         }
         for hist in &self.hist {
@@ -41,11 +43,13 @@ impl Config {
                 ));
             }
             check_name(&entry, &mut names, &hist.name)?;
+            check_labels(&entry, &hist.labels)?;
             check_expressions(&entry, &hist.filter, hist.labels.iter().chain([&hist.value]))?;
         }
         for latency in &self.latency {
             let entry = format!("latency of {}", latency.end);
             check_name(&entry, &mut names, &latency.name)?;
+            check_labels(&entry, &latency.labels)?;
             let subjects = latency.labels.iter().chain(&latency.key);
             check_expressions(&entry, &latency.filter, subjects)?;
         }
@@ -130,6 +134,20 @@ fn check_name(
         return Err(format!(
             "{entry}: another entry has the name `{name}`; choose a different one"
         ));
+    }
+    Ok(())
+}
+
+/// Checks that the labels have different names in Prometheus: `a.b` is `a_b` there.
+fn check_labels(entry: &str, labels: &[String]) -> Result<(), String> {
+    let mut names: HashMap<String, &String> = HashMap::new();
+    for label in labels {
+        let name = to_metric_chars(label);
+        if let Some(other) = names.insert(name.clone(), label) {
+            return Err(format!(
+                "{entry}: the labels `{other}` and `{label}` are both exported as `{name}`; leave one out"
+            ));
+        }
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! The files of the target: attaching to new ones, trying again, and detaching from old ones.
 
 use super::{Exporter, Settings};
+use crate::config::Config;
 use crate::job::Job;
 use std::collections::HashSet;
-use usdt_attach::discover::{self, ObjectId, ScannedObject, is_process_alive};
+use usdt_attach::discover::{
+    self, FunctionOptions, ObjectId, ScannedObject, Source, is_process_alive,
+};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -65,8 +68,22 @@ impl Exporter<'_> {
         }
     }
 
-    /// Adds the files of the target that no entry has selected so far.
-    pub(super) fn find_unselected(&mut self, globs: &[String]) {
+    /// Finds the functions that a new configuration names, with the arguments that it names, in the
+    /// files that are known, and adds the files of the target that no entry has selected so far.
+    pub(super) fn find_unselected(&mut self, new: &Config) {
+        let globs = &new.globs();
+        let debug_files = self.settings.debug_files.clone();
+        let options = &FunctionOptions { debug_files, ..new.function_options() };
+        for file in &mut self.settings.found {
+            file.probes.retain(|probe| probe.source != Source::Function);
+            let reported = std::mem::take(&mut file.warnings);
+            discover::add_functions(std::slice::from_mut(file), globs, options);
+            for warning in &file.warnings {
+                if reported.iter().all(|known| known.to_string() != warning.to_string()) {
+                    (self.report)(warning.to_string());
+                }
+            }
+        }
         self.follower.look_again();
         if !self.settings.target.has_changing_files() {
             return;
@@ -76,7 +93,7 @@ impl Exporter<'_> {
         let known: HashSet<ObjectId> = self.settings.found.iter().map(|f| f.object.id).collect();
         let mut found = resolved.objects;
         found.retain(|file| !known.contains(&file.object.id));
-        discover::add_functions(&mut found, globs, &self.settings.function_options());
+        discover::add_functions(&mut found, globs, options);
         self.settings.found.extend(found);
     }
 

@@ -119,7 +119,7 @@ impl Exporter<'_> {
         };
         self.apply_endpoint(new.prometheus.as_ref(), new_security)?;
         if entries(&old) != entries(&new) {
-            self.find_unselected(&new.globs());
+            self.find_unselected(&new);
         }
         let applied = self.apply_entries(&new);
         self.close_unselected();

@@ -2,7 +2,7 @@
 
 use super::Hit;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{Address, ArgSlot, FrameRegion, KeyWrite, ReadOp};
+use crate::plan::{Address, ArgSlot, FrameRegion, Guard, GuardTest, GuardWord, KeyWrite, ReadOp};
 
 /// What the helper `bpf_get_current_pid_tgid` returns.
 pub(super) fn pid_tgid(hit: &Hit) -> u64 {
@@ -87,6 +87,24 @@ fn write(area: &mut [u8], to: u32, bytes: &[u8]) {
     }
 }
 
+/// Whether a guard holds; `None` if its word cannot be read.
+fn holds(hit: &Hit, guard: &Guard) -> Option<bool> {
+    let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
+    let word = match &guard.word {
+        GuardWord::Register(from) => register(*from),
+        GuardWord::Memory(from) => {
+            u64::from_le_bytes(*read(hit, address(hit, from)?, 8)?.first_chunk::<8>()?)
+        }
+    };
+    Some(match guard.test {
+        GuardTest::Above(index) => word as i64 > index,
+        GuardTest::NotZero => word != 0,
+        GuardTest::Equal { register: from, distance } => {
+            word == register(from).wrapping_add(distance as u64)
+        }
+    })
+}
+
 /// Executes read operations, which write to `area`.
 pub(super) fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
     for op in reads {
@@ -99,6 +117,19 @@ pub(super) fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
                     None => set_fault(area, *fault),
+                }
+            }
+            ReadOp::Guarded { to, len, guards, fault, missing, read } => {
+                write(area, *to, &vec![0; *len as usize]);
+                match guards.iter().map(|guard| holds(hit, guard)).find(|held| *held != Some(true))
+                {
+                    None => execute(hit, area, std::slice::from_ref(read)),
+                    Some(held) => {
+                        set_fault(area, *fault);
+                        if held.is_some() {
+                            set_fault(area, *missing);
+                        }
+                    }
                 }
             }
             ReadOp::String { to, max, pointer, length, fault, .. } => {

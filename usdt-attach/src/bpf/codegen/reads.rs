@@ -4,7 +4,7 @@ use super::fault_in::{StringLen, StringSpan, max_of};
 use super::{BASE, CTX, Cond, Emitter, Label, R0, R1, R2, R3, Width, helper};
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{Address, ReadOp};
+use crate::plan::{Address, GuardTest, GuardWord, ReadOp};
 
 /// The region that is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,27 +37,17 @@ impl Emitter<'_> {
             }
             ReadOp::Memory { to, len, from, fault } => {
                 let (failed, done) = (self.asm.label(), self.asm.label());
-                self.address(from);
                 if !from.deref_chain.is_empty() && base == Base::Frame {
                     // If a dereference fails, the rest would stay unwritten.
                     self.clear(*to, *len);
                 }
-                for offset in from.offsets_after_deref() {
-                    self.address_of(*to);
-                    self.asm.mov_imm(R2, 8);
-                    self.asm.call(helper::PROBE_READ_USER);
-                    self.asm.jump_if(Cond::Ne, R0, 0, failed);
-                    self.asm.load(Width::Dw, R3, BASE, *to as i16);
-                    self.add(offset);
-                }
-                self.address_of(*to);
-                self.asm.mov_imm(R2, *len as i32);
-                self.asm.call(helper::PROBE_READ_USER);
-                self.asm.jump_if(Cond::Eq, R0, 0, done);
+                self.copy_memory(from, *to, *len, failed);
+                self.asm.jump(done);
                 self.asm.place(failed);
                 self.set_fault(*fault);
                 self.asm.place(done);
             }
+            ReadOp::Guarded { .. } => self.guarded(read, base),
             ReadOp::String { to, max, fault, .. } => {
                 if base == Base::Frame {
                     self.clear(*to, 8 + max);
@@ -82,6 +72,61 @@ impl Emitter<'_> {
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
         }
+    }
+
+    /// Copies user memory to the region, or jumps to `failed`.
+    fn copy_memory(&mut self, from: &Address, to: u32, len: u32, failed: Label) {
+        self.address(from);
+        for offset in from.offsets_after_deref() {
+            self.address_of(to);
+            self.asm.mov_imm(R2, 8);
+            self.asm.call(helper::PROBE_READ_USER);
+            self.asm.jump_if(Cond::Ne, R0, 0, failed);
+            self.asm.load(Width::Dw, R3, BASE, to as i16);
+            self.add(offset);
+        }
+        self.address_of(to);
+        self.asm.mov_imm(R2, len as i32);
+        self.asm.call(helper::PROBE_READ_USER);
+        self.asm.jump_if(Cond::Ne, R0, 0, failed);
+    }
+
+    /// Executes an operation if its guards hold. The words of guards are read to the first bytes of
+    /// the region that the operation fills.
+    fn guarded(&mut self, read: &ReadOp, base: Base) {
+        let ReadOp::Guarded { to, len, guards, fault, missing, read } = read else { return };
+        let [absent, failed, done] = [(); 3].map(|()| self.asm.label());
+        self.clear(*to, *len);
+        for guard in guards {
+            match &guard.word {
+                GuardWord::Register(from) => self.asm.load(Width::Dw, R1, CTX, *from),
+                GuardWord::Memory(from) => {
+                    self.copy_memory(from, *to, 8, failed);
+                    self.asm.load(Width::Dw, R1, BASE, *to as i16);
+                }
+            }
+            match guard.test {
+                GuardTest::Above(index) => {
+                    self.asm.mov_imm64(R2, index);
+                    self.asm.jump_if_reg(Cond::Sle, R1, R2, absent);
+                }
+                GuardTest::NotZero => self.asm.jump_if(Cond::Eq, R1, 0, absent),
+                GuardTest::Equal { register, distance } => {
+                    self.asm.load(Width::Dw, R3, CTX, register);
+                    self.add(distance);
+                    self.asm.jump_if_reg(Cond::Ne, R1, R3, absent);
+                }
+            }
+        }
+        self.read(read, base);
+        self.asm.jump(done);
+        self.asm.place(absent);
+        self.set_fault(*missing);
+        self.asm.place(failed);
+        self.set_fault(*fault);
+        // A string whose pointer does not exist has the address 0.
+        self.asm.store_imm(Width::Dw, BASE, *to as i16, 0);
+        self.asm.place(done);
     }
 
     /// Stores the thread name. If offsets in `task_struct` are known, two loads replace the helper

@@ -75,6 +75,8 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             kind: Kind::Int,
             slot: None,
             string: None,
+            ext: None,
+            missing: None,
             labels: None,
             interface: None,
             problem: None,

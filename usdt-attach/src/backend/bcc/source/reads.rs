@@ -1,6 +1,6 @@
 //! Read operations as C statements, which write to the record or frame at `base`.
 
-use crate::plan::{Address, ArgSlot, ReadOp};
+use crate::plan::{Address, ArgSlot, GuardTest, GuardWord, ReadOp};
 use std::fmt::Write as _;
 
 /// Emits the statement of a read operation. `may_sleep` is false where the program must not sleep.
@@ -12,14 +12,11 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp, may_sleep: bool) {
             writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from))
         }
         ReadOp::Memory { to, len, from, fault } => {
-            let mut reads = Vec::new();
-            let mut at = address(from);
-            for offset in from.offsets_after_deref() {
-                reads.push(format!("bpf_probe_read_user(base + {to}, 8, (void *)({at}))"));
-                at = format!("AT(u64, {to}) + {}", number(offset));
-            }
-            reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
-            writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
+            writeln!(out, "    if ({}) FAULT({fault});", copy_memory(from, *to, *len))
+        }
+        ReadOp::Guarded { .. } => {
+            emit_guarded(out, read, may_sleep);
+            Ok(())
         }
         ReadOp::String { .. } => {
             emit_string(out, read, may_sleep);
@@ -36,6 +33,53 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp, may_sleep: bool) {
             )
         }
     };
+}
+
+/// An expression that copies user memory, and is true if that fails.
+fn copy_memory(from: &Address, to: u32, len: u32) -> String {
+    let mut reads = Vec::new();
+    let mut at = address(from);
+    for offset in from.offsets_after_deref() {
+        reads.push(format!("bpf_probe_read_user(base + {to}, 8, (void *)({at}))"));
+        at = format!("AT(u64, {to}) + {}", number(offset));
+    }
+    reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
+    reads.join(" || ")
+}
+
+/// Emits the statements that execute an operation if its guards hold.
+fn emit_guarded(out: &mut String, read: &ReadOp, may_sleep: bool) {
+    let ReadOp::Guarded { to, len, guards, fault, missing, read } = read else { return };
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    for at in (*to..to + len).step_by(8) {
+        line(format!("    AT(u64, {at}) = 0;"));
+    }
+    line("    do {".to_owned());
+    for guard in guards {
+        let word = match &guard.word {
+            GuardWord::Register(from) => format!("(u64)ctx->{}", register(*from)),
+            GuardWord::Memory(from) => {
+                let copy = copy_memory(from, *to, 8);
+                line(format!("    if ({copy}) {{ AT(u64, {to}) = 0; FAULT({fault}); break; }}"));
+                format!("AT(u64, {to})")
+            }
+        };
+        let holds = match guard.test {
+            GuardTest::Above(index) => format!("(s64)({word}) > {}", number(index)),
+            GuardTest::NotZero => format!("({word}) != 0"),
+            GuardTest::Equal { register: from, distance } => {
+                format!("({word}) == (u64)ctx->{} + {}", register(from), number(distance))
+            }
+        };
+        line(format!(
+            "    if (!({holds})) {{ AT(u64, {to}) = 0; FAULT({fault}); FAULT({missing}); break; }}"
+        ));
+    }
+    emit_read(out, read, may_sleep);
+    out.push_str("    } while (0);\n");
 }
 
 /// Emits the statements that copy a string. If that fails, they bring it into memory and try again.
