@@ -4,6 +4,7 @@ use crate::injected_values::{flags, go, inject};
 use gobinary::supported_releases::TESTED;
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::{json_lines, stdout, text, write};
 
@@ -147,9 +148,12 @@ fn a_plan_that_is_gone_says_what_to_do() {
 fn unused_plans_are_removed_from_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("usdt-gen/inject");
-    let flags = |function: &str| {
-        stdout(inject(RELEASE, &[function]).env("XDG_CACHE_HOME", folder.path())).trim().to_owned()
+    // The go command's own cache is below the same directory by default.
+    let go_cache = stdout(&mut go(RELEASE, &["env", "GOCACHE"])).trim().to_owned();
+    let in_cache = |command: &mut Command| {
+        stdout(command.env("XDG_CACHE_HOME", folder.path()).env("GOCACHE", &go_cache))
     };
+    let flags = |function: &str| in_cache(&mut inject(RELEASE, &[function])).trim().to_owned();
     let plan_of = |flags: &str| {
         let (_, rest) = flags.split_once("--inject=").unwrap();
         cache.join(format!("plan-{}.json", rest.split_once('\'').unwrap().0))
@@ -160,7 +164,7 @@ fn unused_plans_are_removed_from_the_cache() {
         (flags("usdt.local/inject/flow.Locked"), flags("usdt.local/inject/flow.Panics"));
     let build = || {
         let mut build = go(RELEASE, &["build", "-o", "/dev/null", "."]);
-        stdout(build.env("GOFLAGS", &used).env("XDG_CACHE_HOME", folder.path()));
+        in_cache(build.env("GOFLAGS", &used));
     };
     build();
     for plan in [plan_of(&used), plan_of(&unused)] {
