@@ -4,7 +4,7 @@
 
 use crate::injected_values::{go, inject};
 use gobinary::supported_releases::TESTED;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use usdt_e2e::injected::service::{
     self, CALLS, PREBUILT, RULES, count_with_bpftrace, count_with_usdt_attach, expected, module,
