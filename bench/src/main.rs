@@ -2,7 +2,9 @@
 //! services under load. Results are kept in `docs/benchmarks.json`; the tables and plots of
 //! `docs/benchmarks.md` are generated from them.
 //!
-//! `usdt-bench [PART...]` measures the named parts, or all of them. `usdt-bench --render`
+//! `usdt-bench [PART...]` measures the named parts, or all of them. `usdt-bench --quick [PART...]` runs
+//! each benchmark once, on a machine that may be busy, and prints the figures without recording them:
+//! it shows that all of them run. `usdt-bench --render`
 //! regenerates the page and the plots from the recorded results without measuring.
 //! `usdt-bench --against OLD NEW [PART...]` compares two builds and exits with status 1 if the new one
 //! is slower.
@@ -20,14 +22,18 @@ mod rounds;
 mod summary;
 
 use parts::PARTS;
-use results::Section;
+use results::{Column, Section};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match &args[..] {
         [flag] if flag == "--render" => report::render_recorded().map(|()| true),
         [flag, builds @ ..] if flag == "--against" => against::run(builds),
-        parts => run(parts).map(|()| true),
+        [flag, parts @ ..] if flag == "--quick" => {
+            rounds::be_quick();
+            run(parts, true).map(|()| true)
+        }
+        parts => run(parts, false).map(|()| true),
     };
     match result {
         Ok(true) => {}
@@ -40,8 +46,8 @@ fn main() {
 }
 
 /// Measures parts. Each is recorded as soon as it is measured, so that a later failure loses
-/// nothing.
-fn run(wanted: &[String]) -> Result<(), String> {
+/// nothing. Figures of a quick run are printed only.
+fn run(wanted: &[String], is_quick: bool) -> Result<(), String> {
     if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         let known = PARTS.map(|part| part.name).join(", ");
         return Err(format!("no part {unknown:?}; the parts are {known}"));
@@ -53,11 +59,29 @@ fn run(wanted: &[String]) -> Result<(), String> {
             continue;
         }
         eprintln!("{}", part.name);
-        if part.needs_quiet {
+        if part.needs_quiet && !is_quick {
             machine::require_quiet()?;
         }
         let tables = (part.run)()?;
+        if is_quick {
+            tables.iter().for_each(print);
+            continue;
+        }
         report::record(Section { name: part.name.to_owned(), machine: machine.clone(), tables })?;
     }
     Ok(())
+}
+
+/// Prints the medians of a table.
+fn print(table: &results::Table) {
+    println!("{}", table.title);
+    for (index, row) in table.rows.iter().enumerate() {
+        let cells: Vec<String> = (table.columns.iter().enumerate())
+            .map(|(column, Column { name, unit })| {
+                let median = table.cell(index, column).map_or(f64::NAN, |cell| cell.median);
+                format!("{name} {median:.3} {unit}")
+            })
+            .collect();
+        println!("  {}: {}", row.name, cells.join(", "));
+    }
 }

@@ -1,6 +1,20 @@
 //! Interleaved benchmarks: a disturbance of the machine affects all of them.
 
 use crate::results::Row;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// True if the figures are not wanted, only that every benchmark runs.
+static IS_QUICK: AtomicBool = AtomicBool::new(false);
+
+/// Makes all further benchmarks run once after they have warmed up.
+pub(crate) fn be_quick() {
+    IS_QUICK.store(true, Ordering::Relaxed);
+}
+
+/// Returns the number of rounds to run instead of `count`.
+pub(crate) fn rounds(count: usize) -> usize {
+    if IS_QUICK.load(Ordering::Relaxed) { 1 } else { count }
+}
 
 /// Measures once and returns a value for each column.
 pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
@@ -36,7 +50,7 @@ pub(crate) fn run_rounds(
         .iter()
         .map(|b| Row { name: b.name.clone(), size: b.size, samples: Vec::new() })
         .collect();
-    let all = benchmarks.len();
+    let (all, count) = (benchmarks.len(), rounds(count));
     for round in 0..=count {
         for turn in 0..all {
             let index = (round + turn) % all;

@@ -10,6 +10,7 @@ pub struct LibraryPage;
 pub mod code;
 pub mod containment;
 pub mod debian;
+pub mod injected;
 pub mod matrix;
 pub mod neighbors;
 pub mod oracle;
@@ -244,6 +245,25 @@ const PREBUILT: &str = "USDT_E2E_PREBUILT";
 pub struct Fixture;
 
 impl Fixture {
+    /// Returns the path of a program that was built on another machine; `None` if this machine has
+    /// Go.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the program is missing.
+    pub fn prebuilt(name: &str) -> Option<PathBuf> {
+        let out = PathBuf::from(std::env::var_os(PREBUILT)?).join(name);
+        assert!(out.exists(), "{} is missing; build it with the `fixtures` program", out.display());
+        Some(out)
+    }
+
+    /// Returns the path to build a program at, for `GOARCH` if it is set.
+    pub fn place(name: &str) -> PathBuf {
+        let folder = root().join("target/e2e").join(std::env::var_os("GOARCH").unwrap_or_default());
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join(name)
+    }
+
     /// Returns the built program, and builds it first if necessary.
     ///
     /// Tests that attach use a [`copy`], so that they do not trace each other's processes.
@@ -256,18 +276,10 @@ impl Fixture {
 
     fn build(package: &str, mode: Mode) -> PathBuf {
         let name = format!("{package}-{mode:?}").to_lowercase();
-        if let Some(folder) = std::env::var_os(PREBUILT) {
-            let out = PathBuf::from(folder).join(name);
-            assert!(
-                out.exists(),
-                "{} is missing; build it with the `fixtures` program",
-                out.display()
-            );
+        if let Some(out) = Self::prebuilt(&name) {
             return out;
         }
-        let folder = root().join("target/e2e").join(std::env::var_os("GOARCH").unwrap_or_default());
-        std::fs::create_dir_all(&folder).unwrap();
-        let out = folder.join(name);
+        let out = Self::place(&name);
         stdout(
             command("go")
                 .arg("build")

@@ -2,7 +2,11 @@
 
 use crate::injected_values::{flags, go, inject};
 use gobinary::supported_releases::TESTED;
-use usdt_e2e::{json_lines, text, write};
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use usdt_e2e::{json_lines, stdout, text, write};
 
 /// Any release will do.
 const RELEASE: &str = TESTED[TESTED.len() - 1];
@@ -136,4 +140,40 @@ fn a_plan_that_is_gone_says_what_to_do() {
         errors.contains("the plan `0123456789abcdef` is not in the cache; set GOFLAGS again"),
         "{errors}"
     );
+}
+
+/// The cache says by its times what is in use: a build that compiles nothing uses its plan, and
+/// `usdt-gen inject` removes what no build has used for a month.
+#[test]
+fn unused_plans_are_removed_from_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("usdt-gen/inject");
+    // The go command's own cache is below the same directory by default.
+    let go_cache = stdout(&mut go(RELEASE, &["env", "GOCACHE"])).trim().to_owned();
+    let in_cache = |command: &mut Command| {
+        stdout(command.env("XDG_CACHE_HOME", folder.path()).env("GOCACHE", &go_cache))
+    };
+    let flags = |function: &str| in_cache(&mut inject(RELEASE, &[function])).trim().to_owned();
+    let plan_of = |flags: &str| {
+        let (_, rest) = flags.split_once("--inject=").unwrap();
+        cache.join(format!("plan-{}.json", rest.split_once('\'').unwrap().0))
+    };
+    let old = std::time::SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
+    let age = |path: &Path| File::open(path).unwrap().set_modified(old).unwrap();
+    let (used, unused) =
+        (flags("usdt.local/inject/flow.Locked"), flags("usdt.local/inject/flow.Panics"));
+    let build = || {
+        let mut build = go(RELEASE, &["build", "-o", "/dev/null", "."]);
+        in_cache(build.env("GOFLAGS", &used));
+    };
+    build();
+    for plan in [plan_of(&used), plan_of(&unused)] {
+        age(&plan);
+    }
+    build();
+    age(&cache.join("trim.txt"));
+    let third = flags("usdt.local/inject/flow.Recovers");
+    assert!(plan_of(&used).exists() && plan_of(&third).exists());
+    assert!(!plan_of(&unused).exists());
+    build();
 }

@@ -145,6 +145,7 @@ fn run_linker(invocation: &Invocation<'_>, plan: Option<&str>) -> Result<i32, To
         let line = String::from_utf8_lossy(&output.stdout);
         let mut sealer = sealer_identity();
         if let Some(plan) = plan {
+            Plan::mark_used(plan);
             sealer.push_str("-plan-");
             sealer.push_str(plan);
         }

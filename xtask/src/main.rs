@@ -56,7 +56,8 @@ const TASKS: &[Task] = &[
     (
         "bench",
         "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
-         packages agent]; or compare two revisions; --against REV [PART...]",
+         inject packages agent rings]; run each once without recording; --quick [PART...]; or compare two \
+         revisions; --against REV [PART...]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),

@@ -1,5 +1,8 @@
-//! Builds the programs of `tests/go` for machines without Go, for `GOARCH` if it is set.
+//! Builds the programs of `tests/go` for machines without Go, for `GOARCH` if it is set. With the
+//! argument `all`, it builds the service with injected probes, too, which takes a minute.
 
+use gobinary::supported_releases::TESTED;
+use usdt_e2e::injected::service;
 use usdt_e2e::{Fixture, Mode};
 
 const PROGRAMS: &[(&str, &[Mode])] = &[
@@ -18,4 +21,18 @@ fn main() {
             println!("{}", Fixture::get(package, *mode).display());
         }
     }
+    if std::env::args().nth(1).as_deref() == Some("all")
+        && let Err(problem) = build_service()
+    {
+        eprintln!("{problem}");
+        std::process::exit(1);
+    }
+}
+
+fn build_service() -> Result<(), String> {
+    let arch = std::env::var("GOARCH").unwrap_or_else(|_| "amd64".to_owned());
+    let out = Fixture::place(service::PREBUILT);
+    service::build(TESTED[TESTED.len() - 1], &arch, &out)?;
+    println!("{}", out.display());
+    Ok(())
 }

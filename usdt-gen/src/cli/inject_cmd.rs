@@ -3,12 +3,12 @@
 use super::command_error::CommandError;
 use super::go_module;
 use super::output::{print, print_json_line, print_text};
-use crate::inject::InjectError;
 use crate::inject::helper::Helper;
 use crate::inject::list::{self, GoCommand, Report};
 use crate::inject::plan::{CompilerFlags, Plan};
 use crate::inject::presets::{PRESETS, Preset};
 use crate::inject::rules::RuleSet;
+use crate::inject::{InjectError, cached};
 use crate::toolexec;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -97,6 +97,7 @@ pub(super) fn run(args: &InjectArgs, color: bool) -> Result<i32, CommandError> {
         Vec::new()
     };
     let plan = Plan::new(rules, programs, &toolexec::sealer_identity());
+    cached::trim();
     if args.list || args.check {
         let report = list::report(&plan, &go, &args.packages, color).map_err(command_error)?;
         return print_report(args, &report, color);

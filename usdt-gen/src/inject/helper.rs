@@ -6,7 +6,7 @@
 
 use super::rules::Matcher;
 use super::toolchain::{Toolchain, isolated, output};
-use super::{InjectError, cache_file};
+use super::{InjectError, cached};
 use serde::{Deserialize, Serialize};
 use stapsdt::schema::Label;
 use std::hash::Hasher;
@@ -158,8 +158,9 @@ pub(crate) struct Helper {
 impl Helper {
     /// Builds the program for a toolchain, unless the cache has it.
     pub(crate) fn build(toolchain: &Toolchain) -> Result<Helper, InjectError> {
-        let program = cache_file(&format!("helper-{}", identity(toolchain)))?;
+        let program = cached::path(&format!("{}{}", cached::HELPER, identity(toolchain)))?;
         if program.is_file() {
+            cached::mark_used(&program);
             return Ok(Helper { program });
         }
         // Compilers run in parallel, and each may build it: the last rename wins.

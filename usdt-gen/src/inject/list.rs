@@ -3,7 +3,7 @@
 use super::helper::{Function, Helper, Request, RequestRule, Response, Skipped};
 use super::plan::Plan;
 use super::toolchain::{Toolchain, output};
-use super::{InjectError, compile, function_spec, go_flags};
+use super::{InjectError, cached, compile, function_spec, go_flags};
 use serde::{Deserialize, Serialize};
 use stapsdt::escape::Escaped;
 use std::collections::BTreeMap;
@@ -209,7 +209,7 @@ impl ImportConfig {
             // Writing to a string cannot fail.
             let _ = writeln!(files, "packagefile {}={}", package.import_path, package.export);
         }
-        let folder = super::cache_file(&format!("list-{}", std::process::id()))?;
+        let folder = cached::path(&format!("{}{}", cached::LIST, std::process::id()))?;
         usdt_files::create_directories(&folder)
             .map_err(|source| InjectError::Write { path: folder.clone(), source })?;
         Ok(ImportConfig { folder, files })

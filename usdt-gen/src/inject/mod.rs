@@ -9,11 +9,13 @@
 //!    and appended to the package's archive (`archive`).
 //! 4. `link` checks before linking that no planned package was compiled without its probes.
 //! 5. `list` does the same analysis without a build.
+//! 6. `cached` keeps plans and helpers, and removes them when they are not used any more.
 //!
 //! Nothing is imported by the changed packages, so the go command's own view of the build, with its
 //! import configuration, module graph and vendor directory, stays true.
 
 pub(crate) mod archive;
+pub(crate) mod cached;
 pub(crate) mod compile;
 pub(crate) mod function_spec;
 pub(crate) mod go_flags;
@@ -27,7 +29,6 @@ pub(crate) mod probes;
 pub(crate) mod rules;
 pub(crate) mod toolchain;
 
-use crate::cache;
 use crate::golang::GenerateError;
 use stapsdt::escape::Escaped;
 use std::io;
@@ -97,10 +98,4 @@ pub(crate) enum InjectError {
     /// A planned package was compiled without its probes.
     #[error("{0}")]
     NotInjected(String),
-}
-
-/// Returns the path of a file in the user's cache.
-fn cache_file(name: &str) -> Result<PathBuf, InjectError> {
-    let directory = cache::directory().ok_or(InjectError::NoCache)?;
-    Ok(directory.join("inject").join(name))
 }

@@ -8,11 +8,11 @@
 use super::go_flags::quote;
 use super::pattern::{contains, is_wildcard, matches, overlaps};
 use super::rules::{Rule, RuleSet};
-use super::{InjectError, cache_file};
+use super::{InjectError, cached};
 use crate::cache;
 use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use usdt_files::{Origin, TEXT_LIMIT, write_if_changed};
 
 /// Version of the plan's format.
@@ -147,18 +147,30 @@ impl Plan {
 
     /// Writes the plan to the user's cache.
     pub(crate) fn save(&self) -> Result<Vec<String>, InjectError> {
-        let path = cache_file(&format!("plan-{}.json", self.id()))?;
+        let path = file(&self.id())?;
         cache::create_parent(&path)
             .map_err(|source| InjectError::Write { path: path.clone(), source })?;
-        Ok(write_if_changed(&path, &self.to_json(), Origin::New)?)
+        let warnings = write_if_changed(&path, &self.to_json(), Origin::New)?;
+        // It may have been there.
+        cached::mark_used(&path);
+        Ok(warnings)
+    }
+
+    /// Notes that a build uses a plan, also if it compiles nothing and does not read it.
+    pub(crate) fn mark_used(id: &str) {
+        if is_id(id)
+            && let Ok(path) = file(id)
+        {
+            cached::mark_used(&path);
+        }
     }
 
     /// Reads a plan from the user's cache.
     pub(crate) fn load(id: &str) -> Result<Plan, InjectError> {
-        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !is_id(id) {
             return Err(InjectError::UnknownPlan { id: id.to_owned() });
         }
-        let path = cache_file(&format!("plan-{id}.json"))?;
+        let path = file(id)?;
         let text = usdt_files::read(&path, TEXT_LIMIT)
             .map_err(|_| InjectError::UnknownPlan { id: id.to_owned() })?;
         let plan: Option<Plan> = serde_json::from_slice(&text).ok();
@@ -195,6 +207,16 @@ impl Plan {
         }
         Ok(words.join(" "))
     }
+}
+
+/// Returns true for the identity of a plan, which is a part of a file name.
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Returns the path of the plan with an identity.
+fn file(id: &str) -> Result<PathBuf, InjectError> {
+    cached::path(&format!("{}{id}.json", cached::PLAN))
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ const TESTS: &[&str] = &[
     "cost::",
     "discovery::",
     "errors::",
+    INJECTED_TEST,
     "process_following::",
     "malformed_files::",
     "preemption::",
@@ -96,6 +97,9 @@ const TESTS: &[&str] = &[
     "session::",
     "trace::",
 ];
+
+/// The test of the service with injected probes, which takes a minute to build.
+const INJECTED_TEST: &str = "injected_service::every_call";
 
 /// The kernels and tests that `cargo xtask test` includes.
 const SHORT: &[(&str, &[&str])] = &[
@@ -142,7 +146,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         if kernels.peek().is_none() {
             continue;
         }
-        let system = system::build(&tools, arch)?;
+        let system = system::build(&tools, arch, filters.contains(&INJECTED_TEST))?;
         failures.extend(kernels.filter_map(|kernel| run_on(&system, kernel, cpus, filters).err()));
     }
     match &failures[..] {
@@ -166,7 +170,7 @@ pub(crate) fn short(tools: &Tools) -> Outcome {
             eprintln!("skipped: kernel {name} cannot be downloaded: {why}");
             continue;
         }
-        run_on(&system::build(tools, kernel.arch)?, kernel, CPUS, filters)?;
+        run_on(&system::build(tools, kernel.arch, false)?, kernel, CPUS, filters)?;
     }
     Ok(())
 }

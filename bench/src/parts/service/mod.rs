@@ -1,5 +1,6 @@
 //! The overhead of probes in services: their capacity, and latencies at 80 % of it.
 
+mod builds;
 pub(crate) mod injected;
 pub(crate) mod program;
 
@@ -82,6 +83,15 @@ fn orchestrion(program: &Path) -> Setup<'_> {
         .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")])
 }
 
+/// Returns the setup of the service that otelc has instrumented.
+fn otelc(program: &Path) -> Setup<'_> {
+    let endpoint = format!("http://{COLLECTOR}");
+    Setup::new("compile-time instrumentation (otelc)", program, &listen()).environment(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ])
+}
+
 fn small(programs: &Programs) -> Result<Table, String> {
     let listen = listen();
     let plain = programs.named("plain")?;
@@ -120,23 +130,26 @@ fn small(programs: &Programs) -> Result<Table, String> {
     )
 }
 
-fn large(programs: &Programs) -> Result<Table, String> {
-    let config = harness::folder().join("Caddyfile");
+/// Writes Caddy's configuration, with a directive for tracing, and the page that it serves. Returns
+/// the arguments for Caddy.
+fn caddy_arguments(name: &str, tracing: &str) -> Result<[String; 5], String> {
     let site = harness::folder().join("site");
-    std::fs::create_dir_all(&site).map_err(|e| e.to_string())?;
-    std::fs::write(site.join("page.html"), "<p>Static probes for Go.</p>\n".repeat(800))
-        .map_err(|e| e.to_string())?;
-    let write = |name: &str, tracing: &str| {
-        let text = format!(
-            "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\nhttp://{{$ADDRESS}} {{\n\troot * {}\n\t{tracing}\n\theader X-Served-By {{vars.name}}\n\tencode gzip\n\tfile_server\n}}\n",
-            site.display()
-        );
-        let file = config.with_file_name(name);
-        std::fs::write(&file, text).map_err(|e| e.to_string()).map(|()| file.display().to_string())
-    };
-    let (plain, traced) = (write("Caddyfile", "")?, write("Caddyfile.tracing", "tracing")?);
-    let args = ["run", "--adapter", "caddyfile", "--config", &plain];
-    let tracing = ["run", "--adapter", "caddyfile", "--config", &traced];
+    harness::write(&site.join("page.html"), "<p>Static probes for Go.</p>\n".repeat(800))?;
+    let text = format!(
+        "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\nhttp://{{$ADDRESS}} {{\n\troot * {}\n\t{tracing}\n\theader X-Served-By {{vars.name}}\n\tencode gzip\n\tfile_server\n}}\n",
+        site.display()
+    );
+    let config = harness::folder().join(name);
+    harness::write(&config, text)?;
+    let config = config.display().to_string();
+    Ok(["run", "--adapter", "caddyfile", "--config", &config].map(str::to_owned))
+}
+
+fn large(programs: &Programs) -> Result<Table, String> {
+    let (plain, traced) =
+        (caddy_arguments("Caddyfile", "")?, caddy_arguments("Caddyfile.tracing", "tracing")?);
+    let args: Vec<&str> = plain.iter().map(String::as_str).collect();
+    let tracing: Vec<&str> = traced.iter().map(String::as_str).collect();
     let stock = programs.named("caddy-stock")?;
     let overlay = programs.named("caddy-overlay")?;
     let endpoint = format!("http://{COLLECTOR}");

@@ -10,6 +10,10 @@ const CADDY: &str = "github.com/caddyserver/caddy/v2@v2.11.9";
 const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
 const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
 
+const OTELC: &str = "go.opentelemetry.io/otelc/tool/cmd/otelc@v1.0.1";
+/// Environment variable: the folder of otelc's source, for machines that cannot download it.
+const OTELC_SOURCE: &str = "OTELC_SOURCE";
+
 /// Built programs by name.
 pub(crate) struct Programs(Vec<(&'static str, PathBuf)>);
 
@@ -33,14 +37,18 @@ impl Programs {
             Ok(program) => all.push(("instrumented", program)),
             Err(problem) => eprintln!("skipped: compile-time instrumentation: {problem}"),
         }
+        match otelc() {
+            Ok(program) => all.push(("otelc", program)),
+            Err(problem) => eprintln!("skipped: compile-time instrumentation by otelc: {problem}"),
+        }
         Ok(Programs(all))
     }
 
     pub(crate) fn large() -> Result<Programs, String> {
         harness::go_build(&[], "./load", "load")?;
         Ok(Programs(vec![
-            ("caddy-stock", caddy("caddy-stock", &[])?),
-            ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay_flag()?])?),
+            ("caddy-stock", caddy("caddy-stock", &[], "")?),
+            ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay_flag()?], "")?),
         ]))
     }
 
@@ -64,8 +72,14 @@ fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
     output(with_path(go.args(args).current_dir(folder))).map(drop)
 }
 
-fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
-    let folder = harness::folder().join("caddy");
+/// Returns the folder of Caddy's module.
+pub(super) fn caddy_folder() -> PathBuf {
+    harness::folder().join("caddy")
+}
+
+/// Builds Caddy with flags, and with a value of GOFLAGS.
+pub(super) fn caddy(name: &str, flags: &[&str], go_flags: &str) -> Result<PathBuf, String> {
+    let folder = caddy_folder();
     if !folder.join("go.sum").exists() {
         write(&folder.join("go.mod"), "module example.com/caddy\n\ngo 1.25\n")?;
         let program = "package main\n\nimport (\n\tcaddycmd \"github.com/caddyserver/caddy/v2/cmd\"\n\n\t_ \"github.com/caddyserver/caddy/v2/modules/standard\"\n)\n\nfunc main() { caddycmd.Main() }\n";
@@ -75,7 +89,9 @@ fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     }
     let out = harness::folder().join(name);
     let path = out.display().to_string();
-    go(&folder, &[&["build", "-o", &path], flags, &["."]].concat())?;
+    let mut build = Command::new("go");
+    build.args(["build", "-o", &path]).args(flags).arg(".").current_dir(&folder);
+    output(with_path(build.env("GOFLAGS", go_flags)))?;
     Ok(out)
 }
 
@@ -115,5 +131,36 @@ fn instrumented() -> Result<PathBuf, String> {
         .arg("./service")
         .current_dir(&folder);
     output(with_path(&mut build))?;
+    Ok(out)
+}
+
+/// Returns the folder with otelc, and with the module that it builds.
+pub(super) fn otelc_folder() -> PathBuf {
+    harness::folder().join("otelc")
+}
+
+/// Builds the unmodified service with the compile-time instrumentation of OpenTelemetry.
+fn otelc() -> Result<PathBuf, String> {
+    let folder = otelc_folder();
+    let (tool, module) = (folder.join("otelc"), folder.join("module"));
+    let out = harness::folder().join("service-otelc");
+    if out.exists() {
+        return Ok(out);
+    }
+    copy_module(&module)?;
+    if let Some(source) = std::env::var_os(OTELC_SOURCE) {
+        let path = tool.display().to_string();
+        go(Path::new(&source), &["build", "-o", &path, "./tool/cmd/otelc"])?;
+        let replace =
+            format!("-replace=go.opentelemetry.io/otelc={}", Path::new(&source).display());
+        go(&module, &["mod", "edit", &replace])?;
+    } else {
+        let mut install = Command::new("go");
+        output(install.args(["install", OTELC]).env("GOBIN", &folder))
+            .map_err(|e| format!("{e}; {OTELC_SOURCE} names a folder with the source instead"))?;
+    }
+    let mut build = Command::new(&tool);
+    build.args(["go", "build", "-tags=usdt_off", "-o"]).arg(&out).arg("./service");
+    output(with_path(build.current_dir(&module)))?;
     Ok(out)
 }

@@ -1,0 +1,3 @@
+module usdt.local/tests/wrapped
+
+go 1.26.0
