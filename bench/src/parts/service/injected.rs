@@ -14,7 +14,7 @@ pub(super) const HANDLER: &str = "[[probe]]\nfunc = \"main.handleOrder\"\nargs =
 pub(super) const SERVER: &str = "[[probe]]\nfunc = \"main.*\"\n\
      [[probe]]\nfunc = \"net/http.(*conn).*\"\n\
      [[probe]]\nfunc = \"net/http.(*response).*\"\n\
-     exclude = [\"*.?loseNotify\", \"*.Hijack\", \"*Deadline\", \"*.sendExpectationFailed\"]\n\
+     exclude = [\"*.CloseNotify\", \"*.closeNotify\", \"*.Hijack\", \"*Deadline\", \"*.sendExpectationFailed\"]\n\
      [[probe]]\nfunc = \"net/http.(*connReader).*\"\n[[probe]]\nfunc = \"net/http.(*chunkWriter).*\"\n\
      [[probe]]\nfunc = \"net/http.(*ServeMux).*\"\n";
 const FUNCTIONS: usize = 50;
