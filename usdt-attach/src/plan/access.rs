@@ -1,7 +1,7 @@
 //! Access to single arguments, for C programs that users write (`usdt-attach run`).
 
 use super::arguments::Arguments;
-use super::handler::{HandlerBuilder, HandlerSpec};
+use super::handler_builder::{HandlerBuilder, HandlerSpec};
 use super::reads::{ArgSlot, ReadOp};
 use super::table::FieldKind;
 use crate::discover::Probe;

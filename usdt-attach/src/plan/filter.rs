@@ -1,7 +1,7 @@
 //! Binding filters: the comparisons of a filter as conditions on slots of the frame.
 
 use super::condition::{Condition, MAX_FILTER_STRING};
-use super::handler::{HandlerBuilder, ResolvedName};
+use super::handler_builder::{HandlerBuilder, ResolvedName};
 use super::reads::{ArgSlot, ReadOp};
 use crate::discover::EnumLabels;
 use crate::filter::{Expr, Literal, Subject, Test};

@@ -30,6 +30,7 @@ mod arguments;
 mod condition;
 mod filter;
 mod handler;
+mod handler_builder;
 mod histogram;
 pub(crate) mod nesting;
 mod options;

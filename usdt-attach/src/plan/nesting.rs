@@ -17,7 +17,8 @@
 //! Starts whose end never comes, as after a panic or a `longjmp`, stay at the bottom of the stack.
 //! The calls above still pair, however many of them there are.
 
-use super::handler::{Action, FrameRegion, HandlerBuilder, KeyWrite};
+use super::handler::{Action, FrameRegion, KeyWrite};
+use super::handler_builder::HandlerBuilder;
 use super::reads::ArgSlot;
 use super::table::{Field, FieldKind};
 use crate::discover::goroutine_register;

@@ -1,7 +1,7 @@
 //! Building a plan: choosing sites, compiling their handlers, and laying out the table.
 
 use super::arguments::Arguments;
-use super::handler::{CompiledHandler, HandlerSpec, compile};
+use super::handler_builder::{CompiledHandler, HandlerSpec, compile};
 use super::histogram::{MAX_LINEAR, Scale, unit_of};
 use super::nesting::PairBy;
 use super::options::PROCESS_FACTOR;
