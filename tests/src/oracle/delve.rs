@@ -38,7 +38,7 @@ pub(super) fn hits(program: &Program, file: &Path, folder: &Path) -> Result<Hits
     let mut probes = BTreeMap::new();
     for function in program.functions {
         for probe in [Probe::entry(function), Probe::returns(function)] {
-            for id in client.add_breakpoints(&probe, program.paths)? {
+            for id in client.add_breakpoints(&probe)? {
                 probes.insert(id, probe.clone());
             }
         }
@@ -66,7 +66,10 @@ pub(super) fn hits(program: &Program, file: &Path, folder: &Path) -> Result<Hits
         for thread in &threads {
             let id = thread["breakPoint"]["id"].as_u64();
             let Some(probe) = id.and_then(|id| probes.get(&id)) else { continue };
-            let hit = values(&thread["breakPointInfo"], probe);
+            let mut hit = values(&thread["breakPointInfo"], probe);
+            for path in program.paths_of(probe) {
+                hit.extend(client.evaluate(thread, path).map(|value| (path.to_owned(), value)));
+            }
             hits.entry(probe.clone()).or_default().push(hit);
         }
     }
@@ -141,17 +144,7 @@ impl Client {
     }
 
     /// Adds the breakpoints for a probe, and returns their numbers.
-    fn add_breakpoints(&mut self, probe: &Probe, paths: &[&str]) -> Result<Vec<u64>, String> {
-        let load = json!({
-            "FollowPointers": true, "MaxVariableRecurse": 2, "MaxStringLen": 1024, "MaxArrayValues": 8,
-            "MaxStructFields": -1
-        });
-        let variables: Vec<&str> = paths
-            .iter()
-            .filter_map(|path| path.split_once(' '))
-            .filter(|(function, _)| *function == probe.name())
-            .map(|(_, path)| path)
-            .collect();
+    fn add_breakpoints(&mut self, probe: &Probe) -> Result<Vec<u64>, String> {
         let mut ids = Vec::new();
         let places = if probe.is_return {
             let answer =
@@ -166,13 +159,29 @@ impl Client {
         for mut place in places {
             place["line"] = json!(-1);
             place["continue"] = json!(true);
-            place["variables"] = json!(variables);
-            place["LoadArgs"] = load.clone();
+            place["LoadArgs"] = load_limits();
             let answer = self.call("CreateBreakpoint", &json!({"Breakpoint": place}))?;
             ids.extend(answer["Breakpoint"]["id"].as_u64());
         }
         Ok(ids)
     }
+
+    /// Returns the value of an expression where a thread has stopped; `None` if it has none, such as
+    /// an element beyond the length. A breakpoint could evaluate it, too, but Delve 1.27 then does not
+    /// find types of Go 1.27.
+    fn evaluate(&mut self, thread: &Value, expression: &str) -> Option<Value> {
+        let scope = json!({"GoroutineID": thread["goroutineID"], "Frame": 0});
+        let request = json!({"Scope": scope, "Expr": expression, "Cfg": load_limits()});
+        value(&self.call("Eval", &request).ok()?["Variable"])
+    }
+}
+
+/// How much of a value Delve reads.
+fn load_limits() -> Value {
+    json!({
+        "FollowPointers": true, "MaxVariableRecurse": 2, "MaxStringLen": 1024, "MaxArrayValues": 8,
+        "MaxStructFields": -1
+    })
 }
 
 /// Returns what Delve knows at a breakpoint, by the names that `usdt-attach` gives to it. Values that
@@ -195,10 +204,6 @@ fn values(info: &Value, probe: &Probe) -> Hit {
             name => name.to_owned(),
         };
         hit.extend(value(variable).map(|value| (name, value)));
-    }
-    for variable in &list("variables") {
-        let name = variable["name"].as_str().unwrap_or_default();
-        hit.extend(value(variable).map(|value| (name.to_owned(), value)));
     }
     hit
 }

@@ -126,6 +126,13 @@ impl Program {
         }
     }
 
+    /// Returns the paths to compare at a probe.
+    fn paths_of(&self, probe: &Probe) -> impl Iterator<Item = &'static str> {
+        let name = probe.name();
+        let paths = self.paths.iter().filter_map(|path| path.split_once(' '));
+        paths.filter(move |(function, _)| *function == name).map(|(_, path)| path)
+    }
+
     fn arguments(&self, folder: &Path, port: u16) -> Vec<OsString> {
         let folder = folder.display().to_string();
         let argument =
