@@ -38,12 +38,13 @@ impl Signals {
                     site_changes::exit(INTERRUPTED_TWICE);
                 }
             };
-            // SAFETY: an atomic operation and `site_changes::exit` may run in a signal handler.
-            let counter = unsafe { signal_hook::low_level::register(signal, count) };
-            registered.push(counter.map_err(cannot_catch)?);
+            // Registered first: a signal between the two calls is received, but not counted.
             let sender = sender.try_clone().map_err(cannot_catch)?;
             let pipe = signal_hook::low_level::pipe::register(signal, sender);
             registered.push(pipe.map_err(cannot_catch)?);
+            // SAFETY: an atomic operation and `site_changes::exit` may run in a signal handler.
+            let counter = unsafe { signal_hook::low_level::register(signal, count) };
+            registered.push(counter.map_err(cannot_catch)?);
         }
         Ok(Signals { receiver, registered })
     }
