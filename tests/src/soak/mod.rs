@@ -13,6 +13,8 @@ mod round;
 mod tally;
 mod tracer;
 
+pub use tracer::threads;
+
 use long::Counter;
 use program::Program;
 use std::path::PathBuf;

@@ -120,7 +120,8 @@ impl Tracer {
 }
 
 /// Returns in which state each thread of a process is, and where it is in the kernel.
-fn threads(pid: u32) -> String {
+#[must_use]
+pub fn threads(pid: u32) -> String {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return String::new() };
     let tasks = tasks.flatten().map(|task| {
         let of = |name: &str| read(&task.path().join(name));
