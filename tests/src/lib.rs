@@ -407,8 +407,10 @@ impl Process {
                 let info = std::fs::read_to_string(info).unwrap_or_default();
                 let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
                 has_probes |= info.contains("uprobe_multi") && !is_linker;
-                // Kernels before 5.10 name no tracepoint.
-                reports_exec |= info.contains("sched_process_exec") || !info.contains("tp_name");
+                // Kernels before 5.10 name no tracepoint. Other links may be there before.
+                let reports = info.contains("tracepoint") || !info.contains("link_type");
+                reports_exec |=
+                    reports && (info.contains("sched_process_exec") || !info.contains("tp_name"));
             }
         }
         has_probes && reports_exec
