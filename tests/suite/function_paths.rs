@@ -1,14 +1,11 @@
 //! Function probes: values that paths lead to. Times, elements of slices, and what interfaces hold.
 
+use crate::function_programs::{self, trace};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use usdt_e2e::{
-    Need, attach, backends, command, events_and_summary, go_of, have, output, root, stdout, text,
-};
+use usdt_e2e::{Need, attach, backends, command, have, stdout, text};
 
 /// A way of building the program.
 type Build = (&'static str, &'static [&'static str]);
@@ -23,20 +20,9 @@ const BUILDS: [Build; 4] = [
     (NEWEST, &["-buildmode=pie"]),
 ];
 
-/// Builds the program once per run and build.
+/// Builds the program.
 fn build((release, flags): Build) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<Build, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = built.len();
-    let path = built.entry((release, flags)).or_insert_with(|| {
-        let out = root().join(format!("target/e2e/paths-{number}"));
-        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let mut go = go_of(release);
-        go.args(["build", "-o"]).arg(&out).args(flags).arg("./paths");
-        output(go.current_dir(root().join("tests/go/functions"))).unwrap();
-        out
-    });
-    path.clone()
+    function_programs::build("./paths", release, flags)
 }
 
 /// Returns the back ends to test with a build: the code that libbcc compiles is the same for all.
@@ -44,31 +30,11 @@ fn backends_for(build: Build) -> Vec<&'static str> {
     if build == BUILDS[3] { backends() } else { vec!["embedded"] }
 }
 
-/// What `usdt-attach` printed, and what the program wrote.
-struct Seen {
-    events: Vec<Value>,
-    summary: Value,
-    notices: String,
-    facts: Value,
-}
-
-fn run(app: &Path, args: &[&str]) -> Seen {
-    let folder = tempfile::tempdir().unwrap();
-    let facts = folder.path().join("facts.json");
-    let program = ["--json", "--", app.to_str().unwrap(), facts.to_str().unwrap()];
-    let out = attach(&[args, &program].concat());
-    let notices = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(0), "{notices}");
-    let (events, summary) = events_and_summary(&text(&out.stdout));
-    let facts = serde_json::from_slice(&std::fs::read(facts).unwrap()).unwrap();
-    Seen { events, summary, notices, facts }
-}
-
 /// Runs `trace` with arguments, and returns the values of each event in the order of the arguments.
 /// A missing value is `"-"`, and an unreadable one `"?"`.
 fn values(app: &Path, backend: &str, probe: &str, paths: &[&str]) -> Vec<Vec<Value>> {
     let arguments = paths.iter().flat_map(|path| ["--arg", path]).collect::<Vec<_>>();
-    let seen = run(app, &[&["trace", "--backend", backend, probe], &arguments[..]].concat());
+    let seen = trace(app, &[&["trace", "--backend", backend, probe], &arguments[..]].concat());
     assert_eq!(seen.summary["dropped"], 0);
     let value = |event: &Value, path: &str| {
         let is_in = |list: &str| event[list].as_array().is_some_and(|l| l.contains(&json!(path)));
@@ -79,7 +45,7 @@ fn values(app: &Path, backend: &str, probe: &str, paths: &[&str]) -> Vec<Vec<Val
         }
     };
     let row = |event: &Value| paths.iter().map(|path| value(event, path)).collect();
-    seen.events.iter().map(row).collect()
+    seen.lines.iter().map(row).collect()
 }
 
 /// Returns the values of one argument at all hits.
@@ -99,9 +65,9 @@ fn shows_times_with_and_without_a_monotonic_reading() {
             let paths =
                 ["--arg", "when", "--arg", "e.when", "--arg", "end=*e.end", "--arg", "next"];
             let args = [&["trace", "--backend", backend], &probes[..], &paths[..]].concat();
-            let seen = run(&app, &args);
+            let seen = trace(&app, &args);
             let of = |probe: &str, name: &str| -> Vec<Value> {
-                let events = seen.events.iter().filter(|event| event["probe"] == probe);
+                let events = seen.lines.iter().filter(|event| event["probe"] == probe);
                 events.map(|event| event["args"][name].clone()).collect()
             };
             let expected = seen.facts["Times"].as_array().unwrap().clone();
@@ -129,8 +95,8 @@ fn times_are_shown_by_default_and_cannot_be_compared() {
         return;
     }
     let app = build((NEWEST, &[]));
-    let seen = run(&app, &["trace", "func:main.timed"]);
-    assert_eq!(seen.events[3]["args"], json!({"when": "2024-02-28T23:34:56.789000001Z"}));
+    let seen = trace(&app, &["trace", "func:main.timed"]);
+    assert_eq!(seen.lines[3]["args"], json!({"when": "2024-02-28T23:34:56.789000001Z"}));
     let program = ["--", app.to_str().unwrap()];
     for (args, message) in [
         (
@@ -151,8 +117,8 @@ fn times_are_shown_by_default_and_cannot_be_compared() {
         assert!(!out.status.success() && errors.contains(message), "{errors}");
     }
     let seen =
-        run(&app, &["count", "--filter", "when.ext == 0 && when.wall == 0", "func:main.timed"]);
-    assert_eq!(seen.events[0]["count"], 1, "the zero time");
+        trace(&app, &["count", "--filter", "when.ext == 0 && when.wall == 0", "func:main.timed"]);
+    assert_eq!(seen.lines[0]["count"], 1, "the zero time");
 }
 
 #[test]
@@ -200,7 +166,7 @@ fn reads_elements_below_the_length() {
             }
         }
     }
-    let seen = run(&build(BUILDS[2]), &["trace", "--arg", paths[11], "func:main.elements"]);
+    let seen = trace(&build(BUILDS[2]), &["trace", "--arg", paths[11], "func:main.elements"]);
     assert!(seen.notices.contains("has no element 9223372036854775807"), "{}", seen.notices);
 }
 
@@ -291,8 +257,8 @@ fn filters_and_labels_name_elements_and_dynamic_types() {
     let app = build((NEWEST, &["-buildmode=pie"]));
     for backend in backends() {
         let count = |probe: &str, filter: &str| -> u64 {
-            let seen = run(&app, &["count", "--backend", backend, "--filter", filter, probe]);
-            seen.events.iter().map(|row| row["count"].as_u64().unwrap()).sum()
+            let seen = trace(&app, &["count", "--backend", backend, "--filter", filter, probe]);
+            seen.lines.iter().map(|row| row["count"].as_u64().unwrap()).sum()
         };
         let (elements, dynamic) = ("func:main.elements", "func:main.dynamic");
         assert_eq!(count(elements, "names[2] == 'two'"), 2);
@@ -303,9 +269,9 @@ fn filters_and_labels_name_elements_and_dynamic_types() {
         assert_eq!(count(dynamic, "v == nil"), 1);
         assert_eq!(count(dynamic, "len(v.([]string)) == 2"), 1);
         let path = "err.(*fs.PathError).Path";
-        let by = run(&app, &["count", "--backend", backend, "--by", path, dynamic]);
+        let by = trace(&app, &["count", "--backend", backend, "--by", path, dynamic]);
         let mut rows: Vec<(&str, u64)> = by
-            .events
+            .lines
             .iter()
             .map(|row| (row["labels"][path].as_str().unwrap(), row["count"].as_u64().unwrap()))
             .collect();
@@ -325,7 +291,7 @@ fn finds_dynamic_types_of_a_stripped_program() {
     for (option, out) in [("--strip-all", &stripped), ("--only-keep-debug", &debug)] {
         stdout(Command::new("objcopy").arg(option).arg(&whole).arg(out));
     }
-    let seen = run(
+    let seen = trace(
         &stripped,
         &[
             "trace",
@@ -336,8 +302,8 @@ fn finds_dynamic_types_of_a_stripped_program() {
             "func:main.dynamic",
         ],
     );
-    assert_eq!(seen.events[1]["args"]["path"], "/none");
-    assert_eq!(seen.events[2]["missing"], json!(["path"]));
+    assert_eq!(seen.lines[1]["args"]["path"], "/none");
+    assert_eq!(seen.lines[2]["missing"], json!(["path"]));
 }
 
 #[test]

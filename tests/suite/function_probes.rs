@@ -1,14 +1,10 @@
 //! Function probes: entries, returns, arguments and durations of functions of Go programs.
 
+use crate::function_programs::{self, Traced};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use usdt_e2e::{
-    Copy, Need, attach, backends, command, copy, go_of, have, json_lines, output, root, stdout,
-    text,
-};
+use usdt_e2e::{Copy, Need, attach, backends, command, copy, have, json_lines, stdout, text};
 
 /// A way of building the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,57 +24,14 @@ const BUILDS: [Build; 5] = [
 const NEWEST: Build = Build { release: TESTED[TESTED.len() - 1], flags: &[] };
 const GO_1_19: &str = TESTED_UNMODIFIED[2];
 
-/// Builds the program once per run and build, and returns a copy of it.
+/// Returns a copy of a build of the program.
 fn build(build: Build) -> Copy {
-    static BUILT: Mutex<BTreeMap<Build, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = built.len();
-    let path = built.entry(build).or_insert_with(|| {
-        let out = root().join(format!("target/e2e/functions-{number}"));
-        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let mut go = go_of(build.release);
-        go.args(["build", "-o"]).arg(&out).args(build.flags).arg(".");
-        output(go.current_dir(root().join("tests/go/functions"))).unwrap();
-        out
-    });
-    copy(path)
+    copy(&function_programs::build(".", build.release, build.flags))
 }
 
-/// What `usdt-attach` printed, and what the program did.
-struct Traced {
-    lines: Vec<Value>,
-    summary: Value,
-    notices: String,
-    facts: Value,
-}
-
+/// As [`function_programs::trace`].
 fn trace(app: &Copy, args: &[&str]) -> Traced {
-    let folder = tempfile::tempdir().unwrap();
-    let facts = folder.path().join("facts.json");
-    let program = ["--", app.as_str(), facts.to_str().unwrap()];
-    let out = attach(&[args, &["--json"], &program].concat());
-    let notices = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(0), "{notices}");
-    let mut lines = json_lines(&text(&out.stdout));
-    let summary = lines.pop().unwrap()["summary"].clone();
-    let facts = serde_json::from_slice(&std::fs::read(facts).unwrap()).unwrap();
-    Traced { lines, summary, notices, facts }
-}
-
-impl Traced {
-    fn number(&self, name: &str) -> u64 {
-        self.facts[name].as_u64().unwrap()
-    }
-
-    /// The counts of rows by the name of the function.
-    fn counts(&self) -> BTreeMap<&str, u64> {
-        let count = |row: &'_ Value| row["count"].as_u64().unwrap();
-        self.lines.iter().map(|row| (row["probe"].as_str().unwrap(), count(row))).collect()
-    }
-
-    fn events(&self, probe: &str) -> Vec<&Value> {
-        self.lines.iter().filter(|event| event["probe"] == probe).collect()
-    }
+    function_programs::trace(&app.path, args)
 }
 
 #[test]

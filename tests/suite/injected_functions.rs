@@ -1,12 +1,11 @@
 //! Function probes of functions into which probes were injected: these are used, and count and
 //! measure the same calls.
 
+use crate::function_programs::{self, Traced};
 use gobinary::supported_releases::TESTED;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use usdt_e2e::{
-    Copy, Need, attach, backends, command, go_of, have, json_lines, list_probes, root, stdout,
-    text, tools,
+    Copy, Need, backends, command, go_of, have, json_lines, list_probes, root, stdout, tools,
 };
 
 const FUNCTIONS: [&str; 4] = ["main.(*store).Get", "main.fib", "main.grow", "main.unwound"];
@@ -30,47 +29,15 @@ fn releases() -> [&'static str; 2] {
     [TESTED[0], TESTED[TESTED.len() - 1]]
 }
 
-/// What `usdt-attach` printed, and what the program did.
-struct Traced {
-    lines: Vec<Value>,
-    summary: Value,
-    notices: String,
-    facts: Value,
-}
-
+/// As [`function_programs::trace`].
 fn trace(app: &Copy, args: &[&str]) -> Traced {
-    let facts = app.folder.path().join("facts.json");
-    let program = ["--", app.as_str(), facts.to_str().unwrap()];
-    let out = attach(&[args, &["--json"], &program].concat());
-    let notices = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(0), "{notices}");
-    let mut lines = json_lines(&text(&out.stdout));
-    let summary = lines.pop().unwrap()["summary"].clone();
-    let facts = serde_json::from_slice(&std::fs::read(facts).unwrap()).unwrap();
-    Traced { lines, summary, notices, facts }
+    function_programs::trace(&app.path, args)
 }
 
-impl Traced {
-    fn number(&self, name: &str) -> u64 {
-        self.facts[name].as_u64().unwrap()
-    }
-
-    /// The counts of rows by probe.
-    fn counts(&self) -> BTreeMap<&str, u64> {
-        let mut counts = BTreeMap::new();
-        for row in &self.lines {
-            assert_eq!(row["provider"], "func");
-            *counts.entry(row["probe"].as_str().unwrap()).or_default() +=
-                row["count"].as_u64().unwrap();
-        }
-        counts
-    }
-
-    fn uses_injected(&self) -> bool {
-        let note = "note: using injected probes for func:main.";
-        assert_ne!(self.notices.contains(note), self.notices.contains("attaching to functions"));
-        self.notices.contains(note)
-    }
+fn uses_injected(seen: &Traced) -> bool {
+    let note = "note: using injected probes for func:main.";
+    assert_ne!(seen.notices.contains(note), seen.notices.contains("attaching to functions"));
+    seen.notices.contains(note)
 }
 
 fn globs(suffix: &str) -> Vec<String> {
@@ -88,7 +55,7 @@ fn injected_probes_count_the_calls_of_their_functions() {
             let globs = [globs(""), globs("%return")].concat();
             let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
             let seen = trace(&app, &[&["count"], &globs[..]].concat());
-            assert!(seen.uses_injected(), "{}", seen.notices);
+            assert!(uses_injected(&seen), "{}", seen.notices);
             // A panic ends a call as a return does.
             let unwound = seen.number("Unwound") + seen.number("Returned");
             let calls = [seen.number("Gets"), seen.number("Fib"), seen.number("Grow"), unwound];
@@ -118,7 +85,7 @@ fn injected_probes_measure_each_call_of_their_functions() {
             for function in FUNCTIONS {
                 let glob = format!("func:{function}");
                 let seen = trace(&app, &["latency", "--backend", backend, &glob]);
-                assert!(seen.uses_injected(), "{}", seen.notices);
+                assert!(uses_injected(&seen), "{}", seen.notices);
                 let unwound = seen.number("Unwound") + seen.number("Returned");
                 let calls = [seen.number("Gets"), seen.number("Fib"), seen.number("Grow"), unwound];
                 let calls = FUNCTIONS.iter().zip(calls).find(|(name, _)| **name == function);
@@ -133,7 +100,7 @@ fn injected_probes_measure_each_call_of_their_functions() {
         }
         // Labels of the entry, and of the return.
         let seen = trace(&app, &["latency", "--by", "key", "func:main.(*store).Get"]);
-        assert!(seen.uses_injected(), "{}", seen.notices);
+        assert!(uses_injected(&seen), "{}", seen.notices);
         let keys: Vec<&str> =
             seen.lines.iter().map(|row| row["labels"]["key"].as_str().unwrap()).collect();
         assert_eq!(keys.len(), 4, "{keys:?}");
@@ -141,10 +108,10 @@ fn injected_probes_measure_each_call_of_their_functions() {
         // A filter, and a function without injected probes, are measured in the code.
         for more in [&["--filter", "key == \"a\""][..], &["--sample", "2"]] {
             let seen = trace(&app, &[&["latency"], more, &["func:main.(*store).Get"]].concat());
-            assert!(!seen.uses_injected(), "{}", seen.notices);
+            assert!(!uses_injected(&seen), "{}", seen.notices);
         }
         let seen = trace(&app, &["latency", "func:main.*e*"]);
-        assert!(!seen.uses_injected(), "{}", seen.notices);
+        assert!(!uses_injected(&seen), "{}", seen.notices);
         assert!(seen.notices.contains("not all of the functions have injected probes"));
     }
 }
@@ -158,7 +125,7 @@ fn injected_probes_show_what_is_asked_for_or_are_not_used() {
     let get = "func:main.(*store).Get";
     let both = [get, "func:main.(*store).Get%return"];
     let seen = trace(&app, &[&["trace"], &both[..]].concat());
-    assert!(seen.uses_injected(), "{}", seen.notices);
+    assert!(uses_injected(&seen), "{}", seen.notices);
     for pair in seen.lines.chunk_by(|a, b| a["goid"] == b["goid"]) {
         for event in pair {
             let args = &event["args"];
@@ -172,21 +139,21 @@ fn injected_probes_show_what_is_asked_for_or_are_not_used() {
         }
     }
     let seen = trace(&app, &["trace", "--arg", "k=key", "--arg", "attempt", get]);
-    assert!(seen.uses_injected(), "{}", seen.notices);
+    assert!(uses_injected(&seen), "{}", seen.notices);
     assert!(seen.lines.iter().all(|event| {
         let args = event["args"].as_object().unwrap();
         args.keys().eq(["k", "attempt"]) || args.keys().eq(["attempt", "k"])
     }));
     let seen = trace(&app, &["count", "--by", "key", "--filter", "attempt > 1", get]);
-    assert!(seen.uses_injected(), "{}", seen.notices);
+    assert!(uses_injected(&seen), "{}", seen.notices);
     assert_eq!(seen.counts()["main.(*store).Get"], seen.number("Gets") / 2);
     let failed = "ret1 != nil";
     let seen = trace(&app, &["count", "--filter", failed, both[1]]);
-    assert!(seen.uses_injected(), "{}", seen.notices);
+    assert!(uses_injected(&seen), "{}", seen.notices);
     assert_eq!(seen.counts()["main.(*store).Get%return"], seen.number("Missing"));
     // The probe does not show the receiver.
     let seen = trace(&app, &["trace", "--arg", "s.name", get]);
-    assert!(!seen.uses_injected(), "{}", seen.notices);
+    assert!(!uses_injected(&seen), "{}", seen.notices);
     let message =
         "uses the code of func:main.(*store).Get: the injected probe does not show `s.name`";
     assert!(seen.notices.contains(message), "{}", seen.notices);

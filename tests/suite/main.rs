@@ -28,6 +28,7 @@ mod function_notes;
 mod function_oracle;
 mod function_paths;
 mod function_probes;
+mod function_programs;
 mod function_values;
 mod generated_code;
 mod go_runtime;
