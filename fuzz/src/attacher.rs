@@ -17,16 +17,8 @@ pub fn probe_with_every_kind() -> Probe {
         ("e", Kind::Error, 8, false),
         ("t", Kind::Time, 8, false),
     ];
-    let args = kinds.map(|(name, kind, size, signed)| schema::Arg {
-        name: name.into(),
-        ty: "t".into(),
-        kind,
-        size,
-        signed,
-        unit: None,
-        labels: Vec::new(),
-        doc: String::new(),
-    });
+    let args =
+        kinds.map(|(name, kind, size, signed)| schema::Arg::new(name, "t", kind, size, signed));
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) 8@48(%rsp) 8@56(%rsp) \
                 8@152(%r14)";
     sample::with_args(spec, args.into())

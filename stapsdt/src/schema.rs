@@ -98,6 +98,18 @@ pub struct Label {
 }
 
 impl Arg {
+    /// Returns an argument without a unit, a comment and names of values.
+    pub fn new(
+        name: impl Into<String>,
+        ty: impl Into<String>,
+        kind: Kind,
+        size: u8,
+        signed: bool,
+    ) -> Arg {
+        let (name, ty) = (name.into(), ty.into());
+        Arg { name, ty, kind, size, signed, unit: None, doc: String::new(), labels: Vec::new() }
+    }
+
     /// Returns the declaration in C: `const char *path`, `int (*callback)(int)`.
     pub fn declaration(&self) -> String {
         declaration(&self.ty, &self.name)
@@ -295,16 +307,7 @@ mod tests {
             provider: "app".into(),
             probe: Probe {
                 name: "request__start".into(),
-                args: vec![Arg {
-                    name: "id".into(),
-                    ty: "uint64_t".into(),
-                    kind: Kind::Int,
-                    size: 8,
-                    signed: false,
-                    unit: None,
-                    doc: String::new(),
-                    labels: Vec::new(),
-                }],
+                args: vec![Arg::new("id", "uint64_t", Kind::Int, 8, false)],
                 doc: String::new(),
                 stability: None,
                 symbol: None,

@@ -43,8 +43,8 @@ fn arg_schema(arg: &Arg) -> schema::Arg {
         "uint32_t" => (Kind::Int, 4, false),
         _ => (Kind::Int, 8, false),
     };
-    let (name, ty, doc) = (arg.name.to_owned(), arg.ty.to_owned(), arg.doc.to_owned());
-    schema::Arg { name, ty, kind, size, signed, unit: None, doc, labels: Vec::new() }
+    let doc = arg.doc.to_owned();
+    schema::Arg { doc, ..schema::Arg::new(arg.name, arg.ty, kind, size, signed) }
 }
 
 #[cfg(test)]

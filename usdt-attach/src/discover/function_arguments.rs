@@ -369,18 +369,10 @@ fn argument(name: &str, ty: &str, kind: Kind, words: &[&Word], arch: Arch) -> Ar
         }
     };
     let first = words.first();
+    let (size, signed) = first.map_or((8, false), |word| (word.size, word.signed));
     Argument {
         specs: words.iter().map(spec).collect(),
-        schema: schema::Arg {
-            name: name.to_owned(),
-            ty: ty.to_owned(),
-            kind,
-            size: first.map_or(8, |word| word.size),
-            signed: first.is_some_and(|word| word.signed),
-            unit: None,
-            labels: Vec::new(),
-            doc: String::new(),
-        },
+        schema: schema::Arg::new(name, ty, kind, size, signed),
         interface: None,
         guards: Vec::new(),
     }

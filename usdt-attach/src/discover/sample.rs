@@ -40,16 +40,7 @@ pub fn probe(args: &str) -> Probe {
 /// Returns a probe whose arguments have names and kinds; every argument is unsigned and has 8
 /// bytes.
 pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
-    let arg = |(name, kind): &(&str, Kind)| schema::Arg {
-        name: (*name).into(),
-        ty: "t".into(),
-        kind: *kind,
-        size: 8,
-        signed: false,
-        unit: None,
-        labels: Vec::new(),
-        doc: String::new(),
-    };
+    let arg = |(name, kind): &(&str, Kind)| schema::Arg::new(*name, "t", *kind, 8, false);
     with_args(args, kinds.iter().map(arg).collect())
 }
 

@@ -255,7 +255,7 @@ impl Writer<'_, '_, '_> {
             let operand = Operand::Register(Register::gpr(number));
             let value = argspec::Value { size: 8, signed: false, float: false, operand };
             let name = format!("arg{position}");
-            (described(&name, "uint64", Kind::Int, 8, false), vec![value.to_spec(self.arch)])
+            (schema::Arg::new(name, "uint64", Kind::Int, 8, false), vec![value.to_spec(self.arch)])
         };
         registers.map(argument).collect()
     }
@@ -290,10 +290,10 @@ fn argument(name: &str, value: &Value, arch: Arch) -> Option<Argument> {
     };
     let specs = words.iter().map(spec).collect::<Option<Vec<String>>>()?;
     let first = words.first()?;
-    let mut described =
-        described(&name, spelling(&value.type_name, kind), kind, first.size, first.signed);
-    described.unit = (value.format == Format::Duration).then(|| "ns".to_owned());
-    Some((described, specs))
+    let unit = (value.format == Format::Duration).then(|| "ns".to_owned());
+    let ty = spelling(&value.type_name, kind);
+    let argument = schema::Arg::new(name, ty, kind, first.size, first.signed);
+    Some((schema::Arg { unit, ..argument }, specs))
 }
 
 /// Returns a type as the schema spells it: tools read brackets as those of a C array.
@@ -303,19 +303,6 @@ fn spelling(type_name: &str, kind: Kind) -> &str {
         Kind::Bytes => "bytes",
         Kind::Int => "int",
         _ => "unsafe.Pointer",
-    }
-}
-
-fn described(name: &str, ty: &str, kind: Kind, size: u8, signed: bool) -> schema::Arg {
-    schema::Arg {
-        name: name.to_owned(),
-        ty: ty.to_owned(),
-        kind,
-        size,
-        signed,
-        unit: None,
-        labels: Vec::new(),
-        doc: String::new(),
     }
 }
 

@@ -45,16 +45,9 @@ impl KnownProbe {
     }
 
     fn schema(&self) -> schema::Probe {
-        let args = self.args.iter().zip(self.types()).map(|((name, _), ty)| schema::Arg {
-            name: (*name).to_owned(),
-            ty: ty.name.to_owned(),
-            kind: ty.kind,
-            size: ty.size,
-            signed: ty.signed,
-            unit: None,
-            labels: Vec::new(),
-            doc: String::new(),
-        });
+        let args = self.args.iter().zip(self.types());
+        let args = args
+            .map(|((name, _), ty)| schema::Arg::new(*name, ty.name, ty.kind, ty.size, ty.signed));
         schema::Probe {
             name: self.name.to_owned(),
             args: args.collect(),
