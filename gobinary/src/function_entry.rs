@@ -8,7 +8,7 @@ use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
 use crate::register_abi::integer_registers;
 use crate::supported_releases::{FIRST_REGISTER_ABI_ARM64, UNMODIFIED_MINORS, leading_minor};
-use stapsdt::argspec::Arch;
+use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId};
 use stapsdt::source::Source;
 
 /// The number of bytes to read at a function's entry: the longest stack check, rounded up.
@@ -63,6 +63,30 @@ pub enum Location {
     },
     /// The word always has this value.
     Constant(i64),
+}
+
+impl Location {
+    /// Returns the first operand of a note on the way to the word, and the offsets from the pointers
+    /// that follow.
+    pub fn operand(&self, arch: Arch) -> (Operand, &[i64]) {
+        match self {
+            Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[]),
+            Location::Constant(number) => (Operand::Constant(Expr::number(*number)), &[]),
+            Location::Memory { base, offsets } => {
+                let (first, rest) = offsets.split_first().unwrap_or((&0, &[]));
+                (memory_operand(*base, *first, arch), rest)
+            }
+        }
+    }
+}
+
+/// Returns the operand at an offset in bytes from a register with this hardware number.
+pub fn memory_operand(base: u8, offset: i64, arch: Arch) -> Operand {
+    let base = match (arch, base) {
+        (Arch::Aarch64, 31) => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
+        _ => Register::gpr(base),
+    };
+    Operand::Memory { disp: Expr::number(offset), base: Some(base), index: None }
 }
 
 /// A reason why a Go binary has no function entries.

@@ -33,6 +33,7 @@ mod goid;
 pub mod inlined_calls;
 mod name_scan;
 pub mod pclntab;
+pub mod refused;
 mod register_abi;
 pub mod runtime_layout;
 #[cfg(test)]

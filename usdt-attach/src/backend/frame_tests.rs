@@ -1,12 +1,13 @@
 //! Property tests of calls paired by their frames, on the simulated back end.
 
 use super::simulated::{Hit, Simulated};
-use crate::discover::select::{FUNCTIONS, Glob};
+use crate::discover::select::Glob;
 use crate::discover::{Probe, Source, sample};
 use crate::event::counts::{LabelValue, Total};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Mode, Options, Plan, Scale};
 use crate::session::{Session, Summary};
+use gobinary::symbol_pattern::FUNCTIONS;
 use proptest::prelude::*;
 use stapsdt::schema::Kind;
 use std::collections::BTreeMap;

@@ -6,12 +6,13 @@
 
 use super::function_arguments::{ArgumentReader, FunctionArguments, FunctionOptions};
 use super::injected::{InjectedProbes, function_probe};
-use super::select::{FUNCTIONS, FunctionPattern, RETURN};
 use super::{FileBytes, Object, Probe, ScannedObject, Source, UseInjected, debug_files};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::function_search::{FoundFunction, FunctionSites};
 use gobinary::inlined_calls::InlinedCall;
+use gobinary::refused::{Refused, first_names};
+use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern, RETURN};
 use gobinary::value_path::Point;
 use indexmap::{IndexMap, IndexSet};
 use stapsdt::argspec::Arch;
@@ -19,7 +20,6 @@ use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
 use stapsdt::schema;
 use stapsdt::site::Instruction;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The number of functions that the globs of a command may match in a file. Each has several sites.
@@ -65,8 +65,11 @@ pub(super) fn add_function_probes(
         messages.extend(inlined.into_iter().map(|message| format!("{path}: {message}")));
         let problems = search.arguments.problems();
         messages.extend(problems.map(|message| format!("{path}: {message}")));
-        messages.extend(search.refused.messages(&path, "skipped"));
-        messages.extend(search.unused.messages(&path, "uses the code of"));
+        for (list, verb) in [(&search.refused, "skipped"), (&search.unused, "uses the code of")] {
+            let prefix = format!("{FUNCTIONS}:");
+            let by_reason = list.by_reason(&prefix);
+            messages.extend(by_reason.map(|(names, why)| format!("{path}: {verb} {names}: {why}")));
+        }
     }
     let debug = debug_file.as_ref().zip(debug_bytes.as_ref());
     let read = debug.map(|(file, bytes)| (bytes, file.object()));
@@ -289,43 +292,9 @@ fn inlined_messages(calls: &[InlinedCall<'_>]) -> impl Iterator<Item = String> {
         places.entry(&call.function).or_default().insert(place);
     }
     places.into_iter().map(|(function, places)| {
-        let named: Vec<&str> = places.iter().take(MAX_NAMED).map(String::as_str).collect();
-        let more = match places.len().saturating_sub(MAX_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        format!(
-            "{FUNCTIONS}:{function} misses calls that are inlined, at {}{more}",
-            named.join(", ")
-        )
+        let places = first_names(places.iter().map(String::as_str));
+        format!("{FUNCTIONS}:{function} misses calls that are inlined, at {places}")
     })
-}
-
-/// The functions that cannot be attached to, by reason.
-#[derive(Default)]
-struct Refused(Vec<(Cow<'static, str>, Vec<String>)>);
-
-impl Refused {
-    fn add(&mut self, name: &str, reason: impl Into<Cow<'static, str>>) {
-        let reason = reason.into();
-        match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, names)) => names.push(name.to_owned()),
-            None => self.0.push((reason, vec![name.to_owned()])),
-        }
-    }
-
-    /// Returns a message for each reason, which names the first functions.
-    fn messages(&self, path: &str, verb: &str) -> impl Iterator<Item = String> {
-        self.0.iter().map(move |(reason, names)| {
-            let named: Vec<String> =
-                names.iter().take(MAX_NAMED).map(|name| format!("{FUNCTIONS}:{name}")).collect();
-            let more = match names.len().saturating_sub(MAX_NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("{path}: {verb} {}{more}: {reason}", named.join(", "))
-        })
-    }
 }
 
 #[cfg(test)]
@@ -346,23 +315,6 @@ mod tests {
             [
                 "func:main.f misses calls that are inlined, at main.go:7 in main.main, main.go:9 in main.main, main.go:11 in main.main and 1 more",
                 "func:main.g misses calls that are inlined, at main.h",
-            ]
-        );
-    }
-
-    #[test]
-    fn names_the_first_functions_of_each_reason() {
-        let mut refused = Refused::default();
-        for n in 0..5 {
-            refused.add(&format!("main.f{n}"), "first");
-        }
-        refused.add("main.g", "second");
-        let messages: Vec<String> = refused.messages("app", "skipped").collect();
-        assert_eq!(
-            messages,
-            [
-                "app: skipped func:main.f0, func:main.f1, func:main.f2 and 2 more: first",
-                "app: skipped func:main.g: second",
             ]
         );
     }

@@ -12,7 +12,7 @@ use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
 use gobinary::function_entry::{EntryPoint, Location};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
+use stapsdt::argspec::{Arch, Value};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
 use stapsdt::schema::{self, Kind};
@@ -203,19 +203,7 @@ fn probe<'a>(
 /// Prints a location in the syntax of notes, extended by dereferences: `8@56(16(%rdi))` is the
 /// value 56 bytes after the address that the pointer at `16(%rdi)` holds.
 pub(super) fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
-    let (operand, rest) = match location {
-        Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),
-        Location::Constant(number) => (Operand::Constant(Expr::number(*number)), &[][..]),
-        Location::Memory { base, offsets } => {
-            let (first, rest) = offsets.split_first().unwrap_or((&0, &[]));
-            let base = match (arch, base) {
-                (Arch::Aarch64, 31) => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
-                _ => Register::gpr(*base),
-            };
-            let (disp, base) = (Expr::number(*first), Some(base));
-            (Operand::Memory { disp, base, index: None }, rest)
-        }
-    };
+    let (operand, rest) = location.operand(arch);
     let word = Value { size, signed, float: false, operand }.to_spec(arch);
     rest.iter().fold(word, |word, distance| match word.split_once('@') {
         Some((size, pointer)) => format!("{size}@{distance}({pointer})"),

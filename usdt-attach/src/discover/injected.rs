@@ -6,9 +6,9 @@
 //! are asked for, because its arguments were chosen during the build.
 
 use super::function_arguments::{ArgumentReader, with_source_name};
-use super::select::FUNCTIONS;
 use super::{Probe, SchemaSource};
 use gobinary::signature::Signature;
+use gobinary::symbol_pattern::FUNCTIONS;
 use gobinary::value_path::Point;
 use stapsdt::argspec;
 use stapsdt::schema;

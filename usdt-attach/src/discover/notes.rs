@@ -4,10 +4,10 @@
 use super::file_bytes::FileBytes;
 use super::object::Object;
 use super::probe::{Probe, SchemaSource, Source};
-use super::select::FUNCTIONS;
 use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
+use gobinary::symbol_pattern::FUNCTIONS;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
 use stapsdt::elf::View;

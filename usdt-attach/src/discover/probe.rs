@@ -1,8 +1,8 @@
 //! A probe: one site, and what is known about its arguments.
 
 use super::enum_labels::EnumLabels;
-use super::select::RETURN;
 use gobinary::signature::GuardTest;
+use gobinary::symbol_pattern::RETURN;
 use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::elf::Machine;

@@ -15,7 +15,7 @@
 
 use crate::discover::{Object, Probe, ScannedObject};
 use crate::error::{Error, Result};
-use gobinary::symbol_pattern::SymbolPattern;
+use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern, RETURN};
 use indexmap::IndexSet;
 use std::fmt;
 use std::sync::Arc;
@@ -31,11 +31,6 @@ pub struct Selected {
     /// The processes in which the file was found; empty if the file itself was scanned.
     pub pids: Arc<[u32]>,
 }
-
-/// The provider of function probes.
-pub(crate) const FUNCTIONS: &str = "func";
-/// The suffix of probes at the returns of a function.
-pub(crate) const RETURN: &str = "%return";
 
 /// A pattern `provider:probe`, in which `*` matches any characters and `?` matches one.
 ///
@@ -70,47 +65,6 @@ enum SpecialPattern {
     GoFunction(WildMatch),
     /// Is that of a function probe.
     Function(FunctionPattern),
-}
-
-/// A pattern of functions: `func:SYMBOL` or `func:SYMBOL%return`.
-#[derive(Clone, Debug)]
-pub(crate) struct FunctionPattern {
-    symbol: SymbolPattern,
-    /// True for the returns of the functions, false for their entries.
-    pub(crate) is_return: bool,
-    pattern: String,
-}
-
-impl FunctionPattern {
-    /// Parses a glob; `None` if its provider is not `func`.
-    pub(crate) fn parse(glob: &str) -> Option<FunctionPattern> {
-        let symbol = glob.strip_prefix(FUNCTIONS)?.strip_prefix(':')?;
-        let (symbol, is_return) = match symbol.strip_suffix(RETURN) {
-            Some(symbol) => (symbol, true),
-            None => (symbol, false),
-        };
-        let symbol = SymbolPattern::new(if symbol.is_empty() { "*" } else { symbol });
-        Some(FunctionPattern { symbol, is_return, pattern: glob.to_owned() })
-    }
-
-    /// Returns true if the name of a function matches.
-    pub(crate) fn matches_symbol(&self, symbol: &str) -> bool {
-        self.symbol.matches(symbol)
-    }
-
-    /// Returns true if the name of a function probe matches.
-    fn matches(&self, probe: &str) -> bool {
-        match probe.strip_suffix(RETURN) {
-            Some(symbol) => self.is_return && self.matches_symbol(symbol),
-            None => !self.is_return && self.matches_symbol(probe),
-        }
-    }
-}
-
-impl fmt::Display for FunctionPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.pattern)
-    }
 }
 
 impl Glob {

@@ -4,8 +4,8 @@ use super::probe::Probe;
 use crate::dlang::catalog;
 use gobinary::GoBinary;
 use gobinary::catalog::providers;
-use gobinary::function_entry::{EntryArg, EntryPoint, Location};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
+use gobinary::function_entry::{EntryArg, EntryPoint, Location, memory_operand};
+use stapsdt::argspec::{Arch, Expr, Operand, Value};
 use stapsdt::elf::{Segment, View};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
@@ -96,28 +96,14 @@ fn operands(
     Some((operand(&found.first_word, arch)?, second))
 }
 
+/// Returns the operand of a word; `None` for a chain of pointers, which notes cannot express.
 pub(super) fn operand(location: &Location, arch: Arch) -> Option<Operand> {
-    match location {
-        Location::Register(number) => Some(Operand::Register(Register::gpr(*number))),
-        Location::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
-        // Notes cannot express a chain of pointers.
-        Location::Memory { base, offsets } => match offsets[..] {
-            [offset] => Some(memory(*base, offset, arch)),
-            _ => None,
-        },
-    }
+    let (operand, rest) = location.operand(arch);
+    rest.is_empty().then_some(operand)
 }
 
 fn zero() -> Operand {
     Operand::Constant(Expr::number(0))
-}
-
-fn memory(base: u8, disp: i64, arch: Arch) -> Operand {
-    let base = match (arch, base) {
-        (Arch::Aarch64, 31) => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
-        _ => Register::gpr(base),
-    };
-    Operand::Memory { disp: Expr::number(disp), base: Some(base), index: None }
 }
 
 /// Returns the specification of the running goroutine's id.
@@ -126,6 +112,6 @@ pub(super) fn goroutine_id_spec(offset: u32, arch: Arch) -> String {
         Arch::X86_64 => gobinary::G_REGISTER_AMD64,
         Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     };
-    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into(), arch) }
+    Value { size: 8, signed: false, float: false, operand: memory_operand(g, offset.into(), arch) }
         .to_spec(arch)
 }

@@ -6,8 +6,9 @@ use super::probe::Probe;
 use gobinary::GoBinary;
 use gobinary::dwarf::DebugInfo;
 use gobinary::function_search::{FoundFunction, FunctionSites, argument_register};
+use gobinary::refused::Refused;
 use gobinary::signature::{Format, Signature, Value, Word};
-use gobinary::symbol_pattern::SymbolPattern;
+use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern, RETURN};
 use gobinary::value_path::Point;
 use stapsdt::argspec::{self, Arch, Operand, Register};
 use stapsdt::elf::{Segment, View};
@@ -15,16 +16,10 @@ use stapsdt::note::Note;
 use stapsdt::schema::{self, Kind, NoteBody};
 use std::collections::{HashMap, HashSet};
 
-/// The provider of the notes, as that of function probes in `usdt-attach`.
-const PROVIDER: &str = "func";
-/// The suffix of selectors of returns.
-const RETURN: &str = "%return";
 /// The number of functions that the selectors may match.
 const MAX_FUNCTIONS: usize = 4096;
 /// The number of arguments that tracers read.
 const MAX_WORDS: usize = 12;
-/// The number of functions that a warning names.
-const MAX_NAMED: usize = 3;
 
 /// The notes, and messages about functions that have none.
 #[derive(Default)]
@@ -33,21 +28,10 @@ pub(super) struct FunctionNotes {
     pub(super) warnings: Vec<String>,
 }
 
-/// A parsed selector: `SYMBOL` or `SYMBOL%return`.
-struct Selector {
-    symbol: SymbolPattern,
-    is_return: bool,
-}
-
-impl Selector {
-    fn parse(text: &str) -> Selector {
-        let text = text.strip_prefix(PROVIDER).and_then(|t| t.strip_prefix(':')).unwrap_or(text);
-        let (symbol, is_return) = match text.strip_suffix(RETURN) {
-            Some(symbol) => (symbol, true),
-            None => (text, false),
-        };
-        Selector { symbol: SymbolPattern::new(symbol), is_return }
-    }
+/// Parses `SYMBOL` or `SYMBOL%return`, also after `func:`.
+fn parse(selector: &str) -> FunctionPattern {
+    let symbol = selector.strip_prefix(FUNCTIONS).and_then(|rest| rest.strip_prefix(':'));
+    FunctionPattern::new(symbol.unwrap_or(selector))
 }
 
 /// Returns notes for the functions that the selectors name. `present` are notes that the file has
@@ -63,9 +47,9 @@ pub(super) fn notes(
     if let Some(reason) = go.no_entries() {
         return Err(SealError::Functions(reason.describe(go.version(), arch)));
     }
-    let parsed: Vec<Selector> = selectors.iter().map(|text| Selector::parse(text)).collect();
+    let parsed: Vec<FunctionPattern> = selectors.iter().map(|text| parse(text)).collect();
     for (selector, text) in parsed.iter().zip(selectors) {
-        let found = go.find_functions(|name| selector.symbol.matches(name), MAX_FUNCTIONS);
+        let found = go.find_functions(|name| selector.matches_symbol(name), MAX_FUNCTIONS);
         if found.exceeds_limit {
             let problem = format!("more than {MAX_FUNCTIONS} match `{text}`; name fewer");
             return Err(SealError::Functions(problem));
@@ -74,17 +58,17 @@ pub(super) fn notes(
             return Err(SealError::Functions(format!("no function matches `{text}`")));
         }
     }
-    let matches = |name: &str| parsed.iter().any(|selector| selector.symbol.matches(name));
+    let matches = |name: &str| parsed.iter().any(|selector| selector.matches_symbol(name));
     let found = go.find_functions(matches, MAX_FUNCTIONS);
     if found.exceeds_limit {
         let problem = format!("more than {MAX_FUNCTIONS} match; name fewer");
         return Err(SealError::Functions(problem));
     }
-    let mut skipped = Skipped::default();
+    let mut skipped = Refused::default();
     for name in &found.inlined {
         skipped.add(name, "the compiler inlined its calls, so that it has no code of its own");
     }
-    let present = present.iter().filter(|note| note.provider == PROVIDER);
+    let present = present.iter().filter(|note| note.provider == FUNCTIONS);
     let present: HashMap<u64, &str> = present.map(|note| (note.pc, note.name.as_str())).collect();
     let mut writer = Writer {
         view,
@@ -98,39 +82,16 @@ pub(super) fn notes(
     for function in &found.functions {
         let wants = |is_return| {
             let mut selectors = parsed.iter().filter(|s| s.is_return == is_return);
-            selectors.any(|s| s.symbol.matches(&function.name))
+            selectors.any(|s| s.matches_symbol(&function.name))
         };
         match go.function_sites(function) {
             Ok(sites) => writer.add(function, &sites, [wants(false), wants(true)], &mut skipped),
-            Err(reason) => skipped.add(&function.name, &reason.to_string()),
+            Err(reason) => skipped.add(&function.name, reason.to_string()),
         }
     }
-    Ok(FunctionNotes { probes: writer.probes, warnings: skipped.messages() })
-}
-
-/// Functions without notes, by reason.
-#[derive(Default)]
-struct Skipped(Vec<(String, Vec<String>)>);
-
-impl Skipped {
-    fn add(&mut self, name: &str, reason: &str) {
-        match self.0.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, names)) => names.push(name.to_owned()),
-            None => self.0.push((reason.to_owned(), vec![name.to_owned()])),
-        }
-    }
-
-    fn messages(self) -> Vec<String> {
-        let message = |(reason, names): (String, Vec<String>)| {
-            let shown: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
-            let more = match names.len().saturating_sub(MAX_NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("no note for {}{more}: {reason}", shown.join(", "))
-        };
-        self.0.into_iter().map(message).collect()
-    }
+    let skipped = skipped.by_reason("");
+    let warnings = skipped.map(|(names, reason)| format!("no note for {names}: {reason}"));
+    Ok(FunctionNotes { warnings: warnings.collect(), probes: writer.probes })
 }
 
 struct Writer<'v, 'a, 'p> {
@@ -151,7 +112,7 @@ impl Writer<'_, '_, '_> {
         function: &FoundFunction,
         sites: &FunctionSites,
         [wants_entry, wants_return]: [bool; 2],
-        skipped: &mut Skipped,
+        skipped: &mut Refused,
     ) {
         if wants_return && sites.returns.is_empty() {
             skipped.add(&function.name, "it has no return instruction");
@@ -193,7 +154,7 @@ impl Writer<'_, '_, '_> {
         let name = self.unique_name(&probe_name(&function.name), suffix);
         let body = NoteBody {
             version: schema::VERSION,
-            provider: PROVIDER.to_owned(),
+            provider: FUNCTIONS.to_owned(),
             probe: schema::Probe {
                 name: name.clone(),
                 args: arguments.into_iter().map(|(argument, _)| argument).collect(),
@@ -207,7 +168,7 @@ impl Writer<'_, '_, '_> {
                 pc: *pc,
                 base: 0,
                 semaphore: 0,
-                provider: PROVIDER.to_owned(),
+                provider: FUNCTIONS.to_owned(),
                 name: name.clone(),
                 args: specs.join(" "),
             };
@@ -346,8 +307,8 @@ mod tests {
     #[test]
     fn selectors_are_those_of_function_probes() {
         let is_return = |text: &str| {
-            let selector = Selector::parse(text);
-            assert!(selector.symbol.matches("main.(*T).M"), "{text}");
+            let selector = parse(text);
+            assert!(selector.matches_symbol("main.(*T).M"), "{text}");
             selector.is_return
         };
         assert!(!is_return("main.(*T).M") && !is_return("func:main.*"));
