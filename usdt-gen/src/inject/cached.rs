@@ -45,7 +45,7 @@ pub(super) fn mark_used(path: &Path) {
 }
 
 fn mark_used_at(path: &Path, now: SystemTime) {
-    if !path.metadata().is_ok_and(|file| is_younger(&file, PRECISION, now)) {
+    if !path.metadata().is_ok_and(|file| age(&file, now).is_some_and(|age| age <= PRECISION)) {
         // Without the time of its use, the file is removed too early, and made again.
         let _ = File::open(path).and_then(|file| file.set_modified(now));
     }
@@ -60,7 +60,8 @@ pub(crate) fn trim() {
 
 fn trim_at(folder: &Path, now: SystemTime) {
     let trimmed = folder.join(TRIMMED);
-    if trimmed.metadata().is_ok_and(|file| is_younger(&file, TRIM_INTERVAL, now)) {
+    if trimmed.metadata().is_ok_and(|file| age(&file, now).is_some_and(|age| age <= TRIM_INTERVAL))
+    {
         return;
     }
     let noted = File::create(&trimmed).and_then(|file| file.set_modified(now));
@@ -73,7 +74,7 @@ fn trim_at(folder: &Path, now: SystemTime) {
         let is_ours = PREFIXES.iter().any(|p| name.as_encoded_bytes().starts_with(p.as_bytes()));
         // The metadata is that of a link itself.
         let Ok(metadata) = entry.metadata() else { continue };
-        if !is_ours || !is_older(&metadata, UNUSED, now) {
+        if !is_ours || age(&metadata, now).is_none_or(|age| age <= UNUSED) {
             continue;
         }
         // Another process may have removed it.
@@ -85,18 +86,10 @@ fn trim_at(folder: &Path, now: SystemTime) {
     }
 }
 
-/// Returns true if the file was changed within an age. A time in the future is not: a clock was
-/// wrong.
-fn is_younger(file: &Metadata, age: Duration, now: SystemTime) -> bool {
-    let past = file.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-    past.is_some_and(|past| past <= age)
-}
-
-/// Returns true if the file was not changed within an age. A time in the future is that of a file
-/// that another process has just written.
-fn is_older(file: &Metadata, age: Duration, now: SystemTime) -> bool {
-    let past = file.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-    past.is_some_and(|past| past > age)
+/// Returns how long ago a file was changed; `None` if its time is in the future: a clock was wrong, or
+/// another process has just written it.
+fn age(file: &Metadata, now: SystemTime) -> Option<Duration> {
+    file.modified().ok().and_then(|modified| now.duration_since(modified).ok())
 }
 
 #[cfg(test)]
