@@ -8,6 +8,7 @@
 pub struct LibraryPage;
 
 pub mod code;
+pub mod compile_time_tools;
 pub mod containment;
 pub mod debian;
 pub mod injected;

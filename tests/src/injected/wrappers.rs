@@ -3,7 +3,8 @@
 
 use super::Cell;
 use super::service::{check_verdicts, compare, count_with_usdt_attach};
-use crate::{command, output, root, text, tools, write};
+use crate::compile_time_tools::{add_orchestrion, build_otelc};
+use crate::{command, go_of, output, root, text, tools, write};
 use gobinary::supported_releases::TESTED;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -13,11 +14,6 @@ use std::rc::Rc;
 
 /// The release that both tools support.
 const RELEASE: &str = TESTED[TESTED.len() - 2];
-const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
-const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
-const OTELC: &str = "go.opentelemetry.io/otelc/tool/cmd/otelc@v1.0.1";
-/// Environment variable: the folder of otelc's source, for machines that cannot download it.
-const OTELC_SOURCE: &str = "OTELC_SOURCE";
 
 /// The probes without `__entry` and `__return`, and how often the program calls their functions.
 const CALLS: [(&str, u64); 5] = [
@@ -96,22 +92,11 @@ fn copy_module() -> Result<(tempfile::TempDir, PathBuf), String> {
     Ok((folder, module))
 }
 
-fn go(module: &Path, args: &[&str]) -> Result<String, String> {
-    output(crate::go_of(RELEASE).args(args).current_dir(module))
-}
-
 /// Builds Orchestrion, and adds it to a copy of the module.
 fn orchestrion() -> Result<Tool, String> {
     let (folder, module) = copy_module()?;
-    let imports = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
-    write(&module, "orchestrion.tool.go", imports);
-    go(&module, &["get", ORCHESTRION, INTEGRATION])?;
-    go(&module, &["mod", "tidy"])?;
     let program = folder.path().join("orchestrion");
-    go(
-        &module,
-        &["build", "-o", &program.display().to_string(), "github.com/DataDog/orchestrion"],
-    )?;
+    add_orchestrion(&|| go_of(RELEASE), &module, &program)?;
     Ok(Tool { program, module, cache: None, folder })
 }
 
@@ -119,18 +104,7 @@ fn orchestrion() -> Result<Tool, String> {
 fn otelc() -> Result<Tool, String> {
     let (folder, module) = copy_module()?;
     let program = folder.path().join("otelc");
-    if let Some(source) = std::env::var_os(OTELC_SOURCE) {
-        let source = PathBuf::from(source).display().to_string();
-        let mut build = crate::go_of(RELEASE);
-        build.args(["build", "-o"]).arg(&program).arg("./tool/cmd/otelc").current_dir(&source);
-        output(&mut build)?;
-        let replace = format!("-replace=go.opentelemetry.io/otelc={source}");
-        go(&module, &["mod", "edit", &replace])?;
-    } else {
-        let mut install = crate::go_of(RELEASE);
-        output(install.args(["install", OTELC]).env("GOBIN", folder.path()))
-            .map_err(|e| format!("{e}; {OTELC_SOURCE} names a folder with the source instead"))?;
-    }
+    build_otelc(&|| go_of(RELEASE), &module, &program)?;
     let cache = folder.path().join("cache");
     let mut setup = command(&program);
     setup.arg("setup").current_dir(&module).env("GOFLAGS", "").env("GOCACHE", &cache);

@@ -3,16 +3,11 @@
 use crate::harness::{self, SEAL, our_tool, output, with_path, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use usdt_e2e::compile_time_tools::{add_orchestrion, build_otelc};
 use usdt_e2e::root;
 
 /// Pinned versions, so that figures of different days are of the same programs.
 const CADDY: &str = "github.com/caddyserver/caddy/v2@v2.11.9";
-const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
-const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
-
-const OTELC: &str = "go.opentelemetry.io/otelc/tool/cmd/otelc@v1.0.1";
-/// Environment variable: the folder of otelc's source, for machines that cannot download it.
-const OTELC_SOURCE: &str = "OTELC_SOURCE";
 
 /// Built programs by name.
 pub(crate) struct Programs(Vec<(&'static str, PathBuf)>);
@@ -119,11 +114,7 @@ fn instrumented() -> Result<PathBuf, String> {
         return Ok(out);
     }
     copy_module(&folder)?;
-    let imports = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
-    write(&folder.join("orchestrion.tool.go"), imports)?;
-    go(&folder, &["get", ORCHESTRION, INTEGRATION])?;
-    go(&folder, &["mod", "tidy"])?;
-    go(&folder, &["build", "-o", "orchestrion", "github.com/DataDog/orchestrion"])?;
+    add_orchestrion(&|| Command::new("go"), &folder, &folder.join("orchestrion"))?;
     let mut build = Command::new(folder.join("orchestrion"));
     build
         .args(["go", "build", "-tags=usdt_off", "-o"])
@@ -148,17 +139,7 @@ fn otelc() -> Result<PathBuf, String> {
         return Ok(out);
     }
     copy_module(&module)?;
-    if let Some(source) = std::env::var_os(OTELC_SOURCE) {
-        let path = tool.display().to_string();
-        go(Path::new(&source), &["build", "-o", &path, "./tool/cmd/otelc"])?;
-        let replace =
-            format!("-replace=go.opentelemetry.io/otelc={}", Path::new(&source).display());
-        go(&module, &["mod", "edit", &replace])?;
-    } else {
-        let mut install = Command::new("go");
-        output(install.args(["install", OTELC]).env("GOBIN", &folder))
-            .map_err(|e| format!("{e}; {OTELC_SOURCE} names a folder with the source instead"))?;
-    }
+    build_otelc(&|| Command::new("go"), &module, &tool)?;
     let mut build = Command::new(&tool);
     build.args(["go", "build", "-tags=usdt_off", "-o"]).arg(&out).arg("./service");
     output(with_path(build.current_dir(&module)))?;
