@@ -184,14 +184,14 @@ pub enum Mode {
     PlainPie,
     /// Sealed, with a GNU build id. perf requires one, and Go before 1.24 writes none by default.
     BuildId,
-    /// Sealed, with the overlay's probes of the runtime and the standard library.
-    Overlay,
-    /// Like `Overlay`, with the race detector.
-    OverlayRace,
+    /// Sealed, with injected probes of the runtime and the standard library.
+    Runtime,
+    /// Like `Runtime`, with the race detector.
+    RuntimeRace,
 }
 
 impl Mode {
-    /// All sealed modes without the overlay.
+    /// All sealed modes without probes of the runtime.
     pub const SEALED: [Mode; 6] =
         [Mode::Sealed, Mode::Stripped, Mode::Pie, Mode::External, Mode::ExternalPie, Mode::Race];
 
@@ -208,8 +208,8 @@ impl Mode {
             Mode::ExternalPie => vec![seal, "-buildmode=pie", "-ldflags=-linkmode=external"],
             Mode::BuildId => vec![seal, "-ldflags=-B 0x0123456789abcdef0123456789abcdef01234567"],
             Mode::Race => vec![seal, "-race"],
-            Mode::Overlay => vec![seal],
-            Mode::OverlayRace => vec![seal, "-race"],
+            Mode::Runtime => vec![],
+            Mode::RuntimeRace => vec!["-race"],
         }
     }
 }
@@ -281,18 +281,24 @@ impl Fixture {
             return out;
         }
         let out = Self::place(&name);
-        stdout(
-            command("go")
-                .arg("build")
-                .args(mode.flags())
-                .args(matches!(mode, Mode::Overlay | Mode::OverlayRace).then(overlay_flag))
-                .arg("-o")
-                .arg(&out)
-                .arg(format!("./{package}"))
-                .current_dir(root().join("tests/go")),
-        );
+        let mut go = command("go");
+        go.arg("build").args(mode.flags()).arg("-o").arg(&out).arg(format!("./{package}"));
+        if matches!(mode, Mode::Runtime | Mode::RuntimeRace) {
+            go.env("GOFLAGS", runtime_flags(&command("go")));
+        }
+        stdout(go.current_dir(root().join("tests/go")));
         out
     }
+}
+
+/// Returns the value of GOFLAGS with which a go command adds the probes of the runtime and the standard
+/// library.
+pub fn runtime_flags(go: &Command) -> String {
+    let mut inject = Command::new(tools().join("usdt-gen"));
+    inject.args(["inject", "--runtime", "--go"]).arg(go.get_program());
+    // The go command is one of a release by its environment.
+    inject.envs(go.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    stdout(&mut inject).trim().to_owned()
 }
 
 /// Writes the overlay and returns the flag that makes the go command build with it.

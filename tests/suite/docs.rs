@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
 use usdt_e2e::{
-    Need, Process, command, free_port, have, overlay_flag, root, stdout, text, wait_for,
+    Need, Process, command, free_port, have, root, runtime_flags, stdout, text, wait_for,
 };
 
 /// A code block: the words after its fence, and its content.
@@ -68,7 +68,7 @@ fn cookbook_one_liners_work() {
     let folder = tempfile::tempdir().unwrap();
     let module = root().join("go-stubs");
     let mut build = command("go");
-    build.args(["build", "-toolexec=usdt-gen toolexec", &overlay_flag(), "-o"]);
+    build.env("GOFLAGS", runtime_flags(&command("go"))).args(["build", "-o"]);
     stdout(build.arg(folder.path().join("app")).arg("./examples/httpd").current_dir(&module));
     let load = folder.path().join("load");
     stdout(

@@ -88,7 +88,7 @@ fn mistakes_point_into_the_rule_file() {
         (
             "[[probe]]\nfunc = \"runtime.mallocgc\"\n",
             "inject.toml:2:8",
-            "package `runtime` cannot have injected probes: it belongs to the Go runtime; `usdt-gen overlay` has probes of the runtime",
+            "package `runtime` cannot have injected probes: it belongs to the Go runtime; `usdt-gen inject --runtime` adds probes of the runtime",
         ),
     ] {
         let (code, _, messages) = run(rules, &["--list"]);

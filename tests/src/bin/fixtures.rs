@@ -9,7 +9,7 @@ const PROGRAMS: &[(&str, &[Mode])] = &[
     ("hits", &[Mode::Plain, Mode::PlainPie]),
     ("hits", &Mode::SEALED),
     ("pairs", &[Mode::Sealed, Mode::Stripped]),
-    ("bridge", &[Mode::Plain, Mode::PlainStripped, Mode::Overlay]),
+    ("bridge", &[Mode::Plain, Mode::PlainStripped, Mode::Runtime]),
     ("native", &[Mode::Plain]),
     ("ticks", &[Mode::Sealed]),
     ("cold", &[Mode::Sealed]),

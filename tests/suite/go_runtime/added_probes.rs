@@ -1,20 +1,22 @@
-//! Runtime probes by an overlay on the stock toolchain.
+//! Runtime probes that are added to the stock toolchain's sources, by injection or by an overlay.
 
 use super::Traced;
+use gobinary::supported_releases::TESTED;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use usdt_e2e::{
-    Fixture, Mode, Need, command, have, json_lines, list_probes, stdout, text, usdt_gen,
+    Fixture, Mode, Need, command, go_of, have, json_lines, list_probes, runtime_flags, stdout,
+    text, usdt_gen,
 };
 
 #[test]
-fn overlay_probes_record_all_activity() {
+fn added_probes_record_all_activity() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let seen = Traced::run(Mode::Overlay);
+    let seen = Traced::run(Mode::Runtime);
     check_goroutines(&seen);
     check_collections(&seen);
     check_memory(&seen);
@@ -23,7 +25,7 @@ fn overlay_probes_record_all_activity() {
     check_statements(&seen);
     check_connections(&seen);
     let listed = json_lines(&stdout(
-        command("usdt-attach").args(["list", "--json"]).arg(Fixture::get("bridge", Mode::Overlay)),
+        command("usdt-attach").args(["list", "--json"]).arg(Fixture::get("bridge", Mode::Runtime)),
     ));
     for probe in &listed {
         let (provider, name) =
@@ -252,7 +254,7 @@ fn works_with_the_race_detector() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let seen = Traced::run(Mode::OverlayRace);
+    let seen = Traced::run(Mode::RuntimeRace);
     check_goroutines(&seen);
     check_collections(&seen);
     check_panics(&seen);
@@ -296,7 +298,9 @@ fn rejects_invalid_overlay_requests() {
     let downloaded = folder.path().join("golang.org/toolchain");
     let error = go(&downloaded, "go1.27.3");
     assert!(
-        error.contains("is in the module cache, where go1.27.3 does not allow overlays"),
+        error.contains(
+            "is in the module cache, where go1.27.3 does not allow overlays; build with GOFLAGS="
+        ),
         "{error}"
     );
     let error = go(&downloaded, "go1.24.13");
@@ -356,3 +360,100 @@ fn builds_for_arm64_and_without_optimization() {
         stdout(&mut command(folder.path().join("amd64")));
     }
 }
+
+/// Go 1.25 and newer do not let an overlay replace files of a toolchain in the module cache, where the
+/// go command keeps those that it downloads.
+#[test]
+fn downloaded_toolchains_get_the_same_probes() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected: usize = gobinary::catalog::providers().iter().map(|p| p.probes.len()).sum();
+    for release in [TESTED[0], TESTED[TESTED.len() - 1]] {
+        let out = folder.path().join(release);
+        let mut go = go_of(release);
+        go.env("GOFLAGS", runtime_flags(&go_of(release)));
+        go.args(["build", "-o"]).arg(&out).arg("./bridge");
+        stdout(go.current_dir(usdt_e2e::root().join("tests/go")));
+        assert_eq!(list_probes(&out).len(), expected, "{release}");
+        let facts = folder.path().join("facts.json");
+        stdout(command(&out).arg(&facts));
+        let verified = text(&usdt_gen(&["verify", out.to_str().unwrap()]).stderr);
+        // perf needs a build ID, and Go before 1.24 writes none.
+        assert!(verified.ends_with(" partial, 0 rejected\n"), "{release}: {verified}");
+    }
+}
+
+/// Rules and runtime probes of the same packages, and positions of the changed sources.
+#[test]
+fn runtime_probes_and_rules_share_packages() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("go.mod", "module example.com/app\n\ngo 1.21\n");
+    write("main.go", PROGRAM);
+    let mut inject = command("usdt-gen");
+    inject.args(["inject", "--runtime=net_http", "net/http.(*ServeMux).Handle"]);
+    let flags = stdout(inject.current_dir(folder.path()));
+    let build = |flags: &str, name: &str| {
+        let mut go = command("go");
+        go.env("GOFLAGS", flags).args(["build", "-o", name, "."]);
+        stdout(go.current_dir(folder.path()));
+        folder.path().join(name)
+    };
+    let (with, plain) = (build(flags.trim(), "with"), build("", "plain"));
+    // The traceback of a handler goes through changed files.
+    let lines = stdout(&mut command(&plain));
+    assert!(lines.contains("server.go:"), "{lines}");
+    assert_eq!(stdout(&mut command(&with)), lines);
+    let out = usdt_e2e::attach(&["count", "*", "--json", "--", with.to_str().unwrap()]);
+    // The program prints to standard output, too.
+    let out = text(&out.stdout);
+    let rows: String =
+        out.lines().filter(|line| line.starts_with('{')).collect::<Vec<_>>().join("\n");
+    let counts: BTreeMap<String, u64> = json_lines(&rows)
+        .iter()
+        .filter_map(|row| Some((row["probe"].as_str()?.to_owned(), row["count"].as_u64()?)))
+        .collect();
+    for (probe, hits) in
+        [("ServeMux_Handle__entry", 1), ("server_request_start", 1), ("server_request_end", 1)]
+    {
+        assert_eq!(counts.get(probe), Some(&hits), "{counts:?}");
+    }
+}
+
+/// Serves a request to itself, and prints where the handler was called from.
+const PROGRAM: &str = r#"package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+)
+
+type handler struct{}
+
+func (handler) ServeHTTP(http.ResponseWriter, *http.Request) {
+	pcs := make([]uintptr, 20)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		frame, more := frames.Next()
+		fmt.Printf("%s %s:%d\n", frame.Function, filepath.Base(frame.File), frame.Line)
+		if !more {
+			return
+		}
+	}
+}
+
+func main() {
+	mux := http.NewServeMux()
+	mux.Handle("/", handler{})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	if _, err := http.Get(server.URL); err != nil {
+		panic(err)
+	}
+}
+"#;

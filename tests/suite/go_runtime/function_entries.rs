@@ -143,7 +143,7 @@ fn traces_function_entries_of_an_unmodified_binary() {
         json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
     };
     assert!(list(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
-    assert!(list(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
+    assert!(list(Mode::Runtime, "go:*").iter().all(|p| p["source"] == "note"));
     let all = attach(&["list", app.as_str()]);
     let hint = format!("usdt-attach list {} 'go:*'\n", app.as_str());
     let errors = text(&all.stderr);

@@ -1,7 +1,7 @@
 //! The probes of Go's runtime and standard library, by each of the ways a binary can have them.
 
+mod added_probes;
 mod function_entries;
-mod overlay;
 mod overview;
 mod unmodified;
 

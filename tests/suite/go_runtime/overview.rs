@@ -24,7 +24,7 @@ fn overview_matches_what_the_program_did() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    for mode in [Mode::Overlay, Mode::PlainStripped] {
+    for mode in [Mode::Runtime, Mode::PlainStripped] {
         let (facts, shown) = overview(mode);
         let goroutines_started =
             facts["Workers"].as_u64().unwrap() + facts["Sleepers"].as_u64().unwrap();
@@ -66,7 +66,7 @@ fn overview_matches_what_the_program_did() {
                 > (facts["Large"].as_u64().unwrap() << 20) + 208 * facts["Small"].as_u64().unwrap()
         );
     }
-    let app = copy(&Fixture::get("bridge", Mode::Overlay));
+    let app = copy(&Fixture::get("bridge", Mode::Runtime));
     let out = attach(&["go", "--interval", "50ms", "--", app.as_str()]);
     let shown = text(&out.stdout);
     for head in [
@@ -110,7 +110,7 @@ fn counts_goroutines_created_before_attaching() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    for mode in [Mode::Overlay, Mode::PlainStripped] {
+    for mode in [Mode::Runtime, Mode::PlainStripped] {
         let app = copy(&Fixture::get("bridge", mode));
         let facts_file = app.folder.path().join("facts.json");
         let mut process = Process(
@@ -165,12 +165,12 @@ fn bpftrace_sees_the_same_probes() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
-    for mode in [Mode::Overlay, Mode::PlainStripped] {
+    for mode in [Mode::Runtime, Mode::PlainStripped] {
         let app = copy(&Fixture::get("bridge", mode));
         let facts_file = app.folder.path().join("facts.json");
         let program = app.as_str();
         // Arguments that a function entry does not have are 0 or empty, in their positions.
-        let has_all_arguments = mode == Mode::Overlay;
+        let has_all_arguments = mode == Mode::Runtime;
         if !has_all_arguments {
             let sealed = usdt_gen(&["seal", "--entries", program]);
             assert!(sealed.status.success(), "{}", text(&sealed.stderr));

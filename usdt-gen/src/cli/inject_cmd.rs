@@ -9,6 +9,7 @@ use crate::inject::plan::{CompilerFlags, Plan};
 use crate::inject::presets::{PRESETS, Preset};
 use crate::inject::rules::RuleSet;
 use crate::inject::{InjectError, cached};
+use crate::overlay::{self, Overlay};
 use crate::toolexec;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -29,6 +30,8 @@ Examples:
     usdt-gen inject --list inject.toml
   Inject the probes of presets, and of a rule file:
     export GOFLAGS=\"$(usdt-gen inject --preset sql --preset redis inject.toml)\"
+  Add the probes of the Go runtime and standard library:
+    export GOFLAGS=\"$(usdt-gen inject --runtime)\"
   Begin a rule file of your own with a preset:
     usdt-gen inject --preset redis --print > inject.toml
   Turn the probes off again:
@@ -44,13 +47,24 @@ A rule file has a table for each rule:
   exclude = [\"(*debugServer).*\"]")]
 pub(super) struct InjectArgs {
     /// Rule files (*.toml), and functions as tracebacks print them
-    #[arg(required_unless_present = "presets", value_name = "RULES.toml|FUNC")]
+    #[arg(required_unless_present_any = ["presets", "runtime"], value_name = "RULES.toml|FUNC")]
     rules: Vec<String>,
     /// Rules for a library; may be repeated
     #[arg(long = "preset", value_name = "NAME", value_parser = preset_names())]
     presets: Vec<String>,
+    /// Add the probes of the Go runtime and standard library, too [default: all providers]
+    #[arg(
+        long,
+        value_name = "PROVIDER,…",
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_values = overlay::provider_names(),
+        value_parser = PossibleValuesParser::new(overlay::provider_names())
+    )]
+    runtime: Option<Vec<String>>,
     /// Print the rules of the presets instead of flags
-    #[arg(long, requires = "presets", conflicts_with_all = ["rules", "list", "check", "json"])]
+    #[arg(long, requires = "presets", conflicts_with_all = ["rules", "runtime", "list", "check", "json"])]
     print: bool,
     /// List the functions and their probes instead of printing flags
     ///
@@ -83,6 +97,11 @@ pub(super) fn run(args: &InjectArgs, color: bool) -> Result<i32, CommandError> {
     }
     let mut rules = read_rules(args, color)?;
     resolve_relative_packages(&mut rules)?;
+    if rules.rules.is_empty() && (args.list || args.check) {
+        return Err(CommandError::bad_input(
+            "there are no rules; docs/catalog.md has the probes of --runtime",
+        ));
+    }
     let go = GoCommand::query(&args.go).map_err(command_error)?;
     let programs = if rules.rules.iter().any(|rule| rule.package == "main") {
         let programs = go.programs(&args.packages).map_err(command_error)?;
@@ -96,13 +115,18 @@ pub(super) fn run(args: &InjectArgs, color: bool) -> Result<i32, CommandError> {
     } else {
         Vec::new()
     };
-    let plan = Plan::new(rules, programs, &toolexec::sealer_identity());
+    let providers = args.runtime.clone().unwrap_or_default();
+    // A toolchain that the probes do not fit is reported now, and not by a build.
+    Overlay::new(&go.toolchain.goroot, &providers).map_err(|e| command_error(e.into()))?;
+    let plan = Plan::new(rules, providers, programs, &toolexec::sealer_identity());
     cached::trim();
     if args.list || args.check {
         let report = list::report(&plan, &go, &args.packages, color).map_err(command_error)?;
         return print_report(args, &report, color);
     }
-    Helper::build(&go.toolchain).map_err(command_error)?;
+    if !plan.rules.rules.is_empty() {
+        Helper::build(&go.toolchain).map_err(command_error)?;
+    }
     warn(plan.save().map_err(command_error)?);
     let program = std::env::current_exe()
         .map_err(|error| CommandError::refused(format!("cannot find this program: {error}")))?;

@@ -32,9 +32,8 @@ pub(super) fn run(args: &OverlayArgs) -> Result<i32, CommandError> {
     let Toolchain { goroot, version, module_cache } = query_toolchain(&args.go)?;
     if rejects_overlay(&version, &module_cache, &goroot) {
         return Err(CommandError::bad_input(format!(
-            "{} is in the module cache, where {version} does not allow overlays; install the release \
-             elsewhere: go install golang.org/dl/{version}@latest && {version} download, then \
-             usdt-gen overlay --go {version} and {version} build",
+            "{} is in the module cache, where {version} does not allow overlays; build with \
+             GOFLAGS=\"$(usdt-gen inject --runtime)\" instead",
             Escaped::new(&goroot)
         )));
     }

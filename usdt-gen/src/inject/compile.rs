@@ -4,10 +4,12 @@
 use super::helper::{Helper, Request, RequestRule, Response};
 use super::plan::{FLAG, Plan};
 use super::rules::Rule;
+use super::runtime_probes::{self, Kind};
 use super::toolchain::{Toolchain, option, output, target_architecture};
 use super::{InjectError, archive, function_spec, link, probes};
 use crate::golang::{self, Package};
 use crate::toolexec::Invocation;
+use cli_common::say;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,35 +54,36 @@ pub(crate) fn run(
     };
     let first_file = args.len() - args.iter().rev().take_while(|arg| is_go_file(arg)).count();
     let (options, files) = args.split_at(first_file);
-    let files: Vec<String> = files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
-    let package = option(&args, "-p").and_then(OsStr::to_str).unwrap_or(import_path);
-    let request = Request {
-        package,
-        files: &files,
-        import_config: option(&args, "-importcfg").and_then(OsStr::to_str).unwrap_or("/dev/null"),
+    let compilation = PackageCompilation {
+        invocation,
+        toolchain: &toolchain,
         goarch: &goarch,
-        goroot: &toolchain.goroot,
-        rules: rules.iter().map(|(id, r)| RequestRule { id: *id, matcher: &r.matcher }).collect(),
+        import_path,
+        package: option(&args, "-p").and_then(OsStr::to_str).unwrap_or(import_path),
+        options,
+        work: Path::new(out).parent().unwrap_or(Path::new("")).join("usdt"),
+        out: Path::new(out),
     };
-    let response = Helper::build(&toolchain)?.run(&request)?;
-    let mistakes = mistakes(&plan, &rules, import_path, &response, false);
-    if !mistakes.is_empty() {
-        return Err(InjectError::Rules(mistakes.join("\n")));
+    let mut sources = Sources {
+        go: files.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
+        assembly: Vec::new(),
+    };
+    if plan.has_runtime_probes(import_path) {
+        compilation.add_runtime_probes(&plan, &mut sources)?;
     }
-    let status = if response.functions.is_empty() {
-        invocation.command(&args).status().map_err(|source| run_failed(invocation.tool, source))?
-    } else {
-        let compilation = PackageCompilation {
-            invocation,
-            toolchain: &toolchain,
-            goarch: &goarch,
-            package,
-            options,
-            work: Path::new(out).parent().unwrap_or(Path::new("")).join("usdt"),
-            out: Path::new(out),
-        };
-        compilation.run(import_path, files, &response)?
-    };
+    if !rules.is_empty() {
+        let response = compilation.rewrite(&rules, &sources)?;
+        let mistakes = mistakes(&plan, &rules, import_path, &response, false);
+        if !mistakes.is_empty() {
+            // They are whole messages, with the lines of the rule file.
+            say(&mistakes.join("\n"));
+            return Err(InjectError::Rules { package: import_path.to_owned() });
+        }
+        if !response.functions.is_empty() {
+            compilation.add_injected_probes(&response, &mut sources)?;
+        }
+    }
+    let status = compilation.compile(&sources)?;
     if status.success() {
         let mark = format!("{key}\n");
         archive::append(Path::new(out), link::MARK, mark.as_bytes())
@@ -120,7 +123,7 @@ pub(super) fn mistakes(
         if !response.refused.is_empty() {
             if plan.is_named(rule) {
                 let hint = if response.refused.contains("runtime") {
-                    "; `usdt-gen overlay` has probes of the runtime"
+                    "; `usdt-gen inject --runtime` adds probes of the runtime"
                 } else {
                     ""
                 };
@@ -152,11 +155,20 @@ pub(super) fn mistakes(
     messages
 }
 
+/// The files of a package: those of the go command, and generated ones.
+struct Sources {
+    go: Vec<String>,
+    /// Assembly files with the stubs of probes. The go command assembles the package's own.
+    assembly: Vec<String>,
+}
+
 /// The compilation of a package with probes.
 struct PackageCompilation<'a> {
     invocation: &'a Invocation<'a>,
     toolchain: &'a Toolchain,
     goarch: &'a str,
+    import_path: &'a str,
+    /// Path that the compiler gives the package.
     package: &'a str,
     /// The compiler's arguments before the files.
     options: &'a [OsString],
@@ -167,59 +179,101 @@ struct PackageCompilation<'a> {
 }
 
 impl PackageCompilation<'_> {
-    fn run(
-        &self,
-        import_path: &str,
-        mut files: Vec<String>,
-        response: &Response,
-    ) -> Result<std::process::ExitStatus, InjectError> {
-        usdt_files::create_directories(&self.work)
-            .map_err(|source| InjectError::Write { path: self.work.clone(), source })?;
-        for changed in &response.files {
-            let Some(file) = files.get_mut(changed.index) else { continue };
-            let base = Path::new(file.as_str()).file_name().unwrap_or_default().to_string_lossy();
-            *file = self.write(&format!("{}_{base}", changed.index), &changed.text)?;
+    /// Adds the probes of the catalog.
+    fn add_runtime_probes(&self, plan: &Plan, sources: &mut Sources) -> Result<(), InjectError> {
+        let changes = runtime_probes::changes(
+            plan,
+            self.toolchain,
+            self.goarch,
+            self.import_path,
+            &sources.go,
+        )?;
+        for (index, text) in &changes.changed {
+            self.replace(sources, *index, text)?;
         }
-        files.push(self.write("usdt_inject_support.go", &response.support)?);
-        let model = probes::model(import_path, self.package, &response.functions);
+        for (name, text) in &changes.added {
+            sources.go.push(self.write(name, text)?);
+        }
+        for (name, text) in &changes.assembly {
+            sources.assembly.push(self.write(name, text)?);
+        }
+        Ok(())
+    }
+
+    /// Has the helper find the functions of rules and rewrite them.
+    fn rewrite(
+        &self,
+        rules: &[(usize, &Rule)],
+        sources: &Sources,
+    ) -> Result<Response, InjectError> {
+        let config = option(self.options, "-importcfg").and_then(OsStr::to_str);
+        let matchers = rules.iter().map(|(id, r)| RequestRule { id: *id, matcher: &r.matcher });
+        Helper::build(self.toolchain)?.run(&Request {
+            package: self.package,
+            files: &sources.go,
+            import_config: config.unwrap_or("/dev/null"),
+            goarch: self.goarch,
+            goroot: &self.toolchain.goroot,
+            rules: matchers.collect(),
+        })
+    }
+
+    /// Replaces the rewritten files and adds the stubs of their probes.
+    fn add_injected_probes(
+        &self,
+        response: &Response,
+        sources: &mut Sources,
+    ) -> Result<(), InjectError> {
+        for changed in &response.files {
+            self.replace(sources, changed.index, &changed.text)?;
+        }
+        sources.go.push(self.write("usdt_inject_support.go", &response.support)?);
+        let model = probes::model(self.import_path, self.package, &response.functions);
         let package =
             Package { prefix: PREFIX, injected: true, ..Package::named(&response.package_name) };
-        let stubs = golang::generate(&model, SOURCE, package)?;
-        let mut assembly = Vec::new();
-        for file in &stubs {
-            let is_other = file.name.ends_with("_other.go");
-            let is_arch = |arch: &str| file.name.ends_with(&format!("_{arch}.s"));
-            if file.name.ends_with(".go") && !is_other {
-                files.push(self.write(&file.name, &file.text)?);
-            } else if is_arch(self.goarch) {
-                let text =
-                    format!("{}{}", file.text, panic_reader(self.goarch, response.panic_offset));
-                assembly.push(self.write(&file.name, &text)?);
-            } else if is_arch("schema") {
-                assembly.push(self.write(&file.name, &file.text)?);
+        for mut file in golang::generate(&model, SOURCE, package)? {
+            match runtime_probes::kind(&file.name, self.goarch) {
+                Some(Kind::Go) => sources.go.push(self.write(&file.name, &file.text)?),
+                Some(Kind::Assembly) => {
+                    if file.name.ends_with(&format!("_{}.s", self.goarch)) {
+                        file.text.push_str(&panic_reader(self.goarch, response.panic_offset));
+                    }
+                    sources.assembly.push(self.write(&file.name, &file.text)?);
+                }
+                None => {}
             }
         }
-        let abis = self.symbol_abis(&assembly)?;
-        let mut args = vec![OsString::from("-symabis"), abis.into_os_string()];
+        Ok(())
+    }
+
+    /// Compiles the package, and adds the stubs to its archive.
+    fn compile(&self, sources: &Sources) -> Result<std::process::ExitStatus, InjectError> {
+        let mut args = Vec::with_capacity(self.options.len() + sources.go.len() + 2);
+        let has_stubs = !sources.assembly.is_empty();
+        if has_stubs {
+            args.push("-symabis".into());
+            args.push(self.symbol_abis(&sources.assembly)?.into_os_string());
+        }
         let mut options = self.options.iter();
         while let Some(option) = options.next() {
             match option.to_str() {
                 // The package has functions without a body now.
-                Some("-complete") => {}
-                Some("-symabis") => drop(options.next()),
+                Some("-complete") if has_stubs => {}
+                Some("-symabis") if has_stubs => drop(options.next()),
                 _ => args.push(option.clone()),
             }
         }
-        args.extend(files.iter().map(OsString::from));
+        args.extend(sources.go.iter().map(OsString::from));
         let status = self
             .invocation
             .command(&args)
             .status()
             .map_err(|source| run_failed(self.invocation.tool, source))?;
-        if status.success() {
+        if status.success() && has_stubs {
             let object = self.work.join(STUBS);
             let mut assemble = self.assembler();
-            output(assemble.arg("-o").arg(&object).args(&assembly), "assembling the probes")?;
+            assemble.arg("-o").arg(&object).args(&sources.assembly);
+            output(&mut assemble, "assembling the probes")?;
             let data = std::fs::read(&object)
                 .map_err(|source| InjectError::Read { path: object.clone(), source })?;
             archive::append(self.out, STUBS, &data)
@@ -228,10 +282,19 @@ impl PackageCompilation<'_> {
         Ok(status)
     }
 
+    /// Compiles a file with new content in the place of another one.
+    fn replace(&self, sources: &mut Sources, index: usize, text: &str) -> Result<(), InjectError> {
+        let Some(file) = sources.go.get_mut(index) else { return Ok(()) };
+        let base = Path::new(file.as_str()).file_name().unwrap_or_default().to_string_lossy();
+        *file = self.write(&format!("{index}_{base}"), text)?;
+        Ok(())
+    }
+
     /// Writes a generated file and returns its path.
     fn write(&self, name: &str, text: &str) -> Result<String, InjectError> {
         let path = self.work.join(name);
-        std::fs::write(&path, text)
+        usdt_files::create_directories(&self.work)
+            .and_then(|()| std::fs::write(&path, text))
             .map_err(|source| InjectError::Write { path: path.clone(), source })?;
         Ok(path.to_string_lossy().into_owned())
     }
@@ -263,6 +326,9 @@ impl PackageCompilation<'_> {
         command.args(["-D", "GOOS_linux", "-D", &format!("GOARCH_{}", self.goarch)]);
         if let Some(paths) = option(self.options, "-trimpath") {
             command.arg("-trimpath").arg(paths);
+        }
+        if self.package == "runtime" && self.toolchain.names_runtime_assembly() {
+            command.arg("-compiling-runtime");
         }
         for flag in ["-shared", "-dynlink"] {
             if self.options.iter().any(|option| option == flag) {

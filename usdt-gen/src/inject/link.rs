@@ -66,7 +66,7 @@ mod tests {
         let mut rules = RuleSet::default();
         rules.add_function("a.F").unwrap();
         rules.add_function("b.F").unwrap();
-        let plan = Plan::new(rules, Vec::new(), "tool");
+        let plan = Plan::new(rules, Vec::new(), Vec::new(), "tool");
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         for name in ["a.a", "b.a", "c.a"] {
             std::fs::write(path(name), "!<arch>\n").unwrap();

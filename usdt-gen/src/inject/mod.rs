@@ -9,7 +9,8 @@
 //!    and appended to the package's archive (`archive`).
 //! 4. `link` checks before linking that no planned package was compiled without its probes.
 //! 5. `list` does the same analysis without a build.
-//! 6. `cached` keeps plans and helpers, and removes them when they are not used any more.
+//! 6. `runtime_probes` adds the probes of [`crate::overlay`] to packages of the standard library.
+//! 7. `cached` keeps plans and helpers, and removes them when they are not used any more.
 //!
 //! Nothing is imported by the changed packages, so the go command's own view of the build, with its
 //! import configuration, module graph and vendor directory, stays true.
@@ -27,9 +28,11 @@ pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod probes;
 pub(crate) mod rules;
+pub(crate) mod runtime_probes;
 pub(crate) mod toolchain;
 
 use crate::golang::GenerateError;
+use crate::overlay::OverlayError;
 use stapsdt::escape::Escaped;
 use std::io;
 use std::path::PathBuf;
@@ -89,12 +92,28 @@ pub(crate) enum InjectError {
         /// What it wrote to standard error.
         output: String,
     },
-    /// Rules have mistakes. The message has the lines of the rule file.
-    #[error("{0}")]
-    Rules(String),
+    /// Rules for a package have mistakes, which have been reported.
+    #[error("the rules for package `{package}` have mistakes")]
+    Rules {
+        /// Import path of the package.
+        package: String,
+    },
     /// The stubs could not be generated.
     #[error("cannot generate the probes: {0}")]
     Generate(#[from] GenerateError),
+    /// The probes of the runtime do not fit the toolchain.
+    #[error("{0}")]
+    Overlay(#[from] OverlayError),
+    /// A source file of the toolchain is not among the compiler's files.
+    #[error(
+        "package `{package}` cannot have runtime probes: `{file}` is not compiled from the toolchain's sources; build without coverage of this package, or leave its provider out of --runtime"
+    )]
+    NotCompiled {
+        /// Import path of the package.
+        package: String,
+        /// Name of the file.
+        file: String,
+    },
     /// A planned package was compiled without its probes.
     #[error("{0}")]
     NotInjected(String),

@@ -10,13 +10,14 @@ use super::pattern::{contains, is_wildcard, matches, overlaps};
 use super::rules::{Rule, RuleSet};
 use super::{InjectError, cached};
 use crate::cache;
+use crate::overlay;
 use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use usdt_files::{Origin, TEXT_LIMIT, write_if_changed};
 
 /// Version of the plan's format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The compiler flag that marks a package. No compiler has it.
 pub(crate) const FLAG: &str = "-usdt=";
 /// Import path that the go command gives to a program of single files.
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) rules: RuleSet,
     /// Import paths of the programs that rules for `main` apply to.
     programs: Vec<String>,
+    /// Providers of the catalog, whose probes are added to the runtime and the standard library.
+    pub(crate) providers: Vec<String>,
     /// Package patterns, a contained one after those that contain it.
     pub(crate) packages: Vec<PlannedPackages>,
 }
@@ -70,13 +73,19 @@ impl CompilerFlags {
 }
 
 impl Plan {
-    /// Makes the plan for rules. `programs` are the import paths that rules for `main` apply to, and
-    /// `tool` identifies this build of usdt-gen.
-    pub(crate) fn new(rules: RuleSet, mut programs: Vec<String>, tool: &str) -> Plan {
+    /// Makes the plan for rules and for providers of the catalog. `programs` are the import paths that
+    /// rules for `main` apply to, and `tool` identifies this build of usdt-gen.
+    pub(crate) fn new(
+        rules: RuleSet,
+        providers: Vec<String>,
+        mut programs: Vec<String>,
+        tool: &str,
+    ) -> Plan {
         programs.push(SINGLE_FILES.to_owned());
-        let mut plan = Plan { version: VERSION, rules, programs, packages: Vec::new() };
+        let mut plan = Plan { version: VERSION, rules, programs, providers, packages: Vec::new() };
         let mut patterns: Vec<&str> =
             plan.rules.rules.iter().flat_map(|rule| plan.patterns(rule)).collect();
+        patterns.extend(overlay::packages(&plan.providers));
         patterns.sort_unstable();
         patterns.dedup();
         // The go command uses the last flag whose pattern matches.
@@ -114,7 +123,18 @@ impl Plan {
                 }
             }
         }
+        for provider in &self.providers {
+            if overlay::packages(std::slice::from_ref(provider)).contains(pattern) {
+                hasher.write_u8(1);
+                hasher.write(provider.as_bytes());
+            }
+        }
         format!("{:016x}", hasher.finish())
+    }
+
+    /// Returns true if a package gets probes of the catalog.
+    pub(crate) fn has_runtime_probes(&self, path: &str) -> bool {
+        overlay::packages(&self.providers).contains(path)
     }
 
     /// Returns the rules that apply to a package, with their indices.
@@ -233,7 +253,7 @@ mod tests {
     }
 
     fn plan(functions: &[&str]) -> Plan {
-        Plan::new(rules(functions), vec!["x/cmd".into()], "tool")
+        Plan::new(rules(functions), Vec::new(), vec!["x/cmd".into()], "tool")
     }
 
     #[test]
@@ -254,6 +274,24 @@ mod tests {
         assert_eq!(plan.rules_for("x/cmd").len(), 1);
         assert_eq!(plan.rules_for(SINGLE_FILES).len(), 1);
         assert_eq!(plan.rules_for("main").len(), 0);
+    }
+
+    #[test]
+    fn runtime_probes_mark_their_packages_only() {
+        let plan = |functions: &[&str], providers: &[&str]| {
+            let providers = providers.iter().map(|name| (*name).to_owned()).collect();
+            Plan::new(rules(functions), providers, Vec::new(), "tool")
+        };
+        let both = plan(&["net/...:*"], &["net_http", "go"]);
+        for package in ["runtime", "net/http", "net/http/internal/http2"] {
+            assert!(both.has_runtime_probes(package), "{package}");
+            assert_ne!(both.key_for(package), plan(&["net/...:*"], &[]).key_for(package));
+        }
+        assert_eq!(both.key_for("net/url"), plan(&["net/...:*"], &[]).key_for("net/url"));
+        assert_eq!(both.key_for("runtime/debug"), None);
+        // The go command uses the last flag that matches.
+        let last = both.packages.iter().rev().find(|p| matches(&p.pattern, "net/http"));
+        assert_eq!(last.map(|p| p.pattern.as_str()), Some("net/http"));
     }
 
     #[test]
@@ -282,11 +320,11 @@ mod tests {
             functions in functions(), at in any::<prop::sample::Index>(), path in "[ab](/[ab])?"
         ) {
             let set = rules(&functions);
-            let before = Plan::new(set.clone(), Vec::new(), "tool");
+            let before = Plan::new(set.clone(), Vec::new(), Vec::new(), "tool");
             let mut changed = set;
             let at = at.index(changed.rules.len());
             changed.rules[at].matcher.form = "copy".to_owned();
-            let after = Plan::new(changed, Vec::new(), "tool");
+            let after = Plan::new(changed, Vec::new(), Vec::new(), "tool");
             let applies = before.rules_for(&path).iter().any(|(i, _)| *i == at);
             if applies {
                 prop_assert_ne!(before.key_for(&path), after.key_for(&path));
@@ -296,7 +334,7 @@ mod tests {
         #[test]
         fn plans_survive_their_json(functions in functions()) {
             let set = rules(&functions);
-            let plan = Plan::new(set, vec!["x".into()], "tool");
+            let plan = Plan::new(set, vec!["sql".into()], vec!["x".into()], "tool");
             let read: Plan = serde_json::from_slice(&plan.to_json()).unwrap();
             prop_assert_eq!(read, plan);
         }

@@ -28,6 +28,15 @@ impl Toolchain {
         self.goroot.join("bin/go")
     }
 
+    /// Returns true if the assembler has to be told that it assembles package runtime: that of Go 1.21
+    /// does not know it from the package's path.
+    pub(crate) fn names_runtime_assembly(&self) -> bool {
+        let version = std::fs::read_to_string(self.goroot.join("VERSION")).unwrap_or_default();
+        version
+            .strip_prefix("go1.21")
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
     /// Returns the directory with `textflag.h`.
     pub(crate) fn include(&self) -> PathBuf {
         self.goroot.join("pkg/include")

@@ -1,11 +1,13 @@
-//! Adds probes to the Go runtime and standard library through `go build -overlay`.
+//! Adds probes to the Go runtime and standard library.
 //!
-//! The sources of the toolchain are not modified: the go command compiles changed copies instead.
+//! The sources of the toolchain are not modified: changed copies are compiled instead. Either the go
+//! command takes them with `-overlay`, or [`crate::inject`] hands them to the compiler.
 //! The edits are in `data`. Each edit finds its position by the source lines around it, so an edit
 //! applies only to a release that it fits. If the lines are missing or not unique, there is no
 //! overlay.
 
 pub(crate) mod patch;
+mod positions;
 
 use crate::dlang::catalog;
 use crate::golang::{self, Package};
@@ -62,8 +64,39 @@ pub(crate) enum OverlayError {
 /// The changed and added source files of an overlay, in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Overlay {
-    /// Content by path below `GOROOT/src`.
-    files: IndexMap<String, String>,
+    /// Files by path below `GOROOT/src`.
+    files: IndexMap<String, SourceFile>,
+}
+
+/// A changed or added source file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceFile {
+    pub(crate) text: String,
+    pub(crate) origin: FileOrigin,
+}
+
+/// Where a file of an overlay comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileOrigin {
+    /// It replaces a file of the toolchain with this content.
+    Toolchain(String),
+    /// It is added if its package has the named file, which build tags may leave out.
+    Added { only_with: Option<String> },
+}
+
+impl SourceFile {
+    fn added(text: String, only_with: Option<&String>) -> SourceFile {
+        SourceFile { text, origin: FileOrigin::Added { only_with: only_with.cloned() } }
+    }
+
+    /// Returns the text for a compiler that reads it from another path than `path`: line directives
+    /// give it the positions of the toolchain's file.
+    pub(crate) fn at(&self, path: &str) -> String {
+        match &self.origin {
+            FileOrigin::Toolchain(original) => positions::keep(original, &self.text, path),
+            FileOrigin::Added { .. } => self.text.clone(),
+        }
+    }
 }
 
 /// Name of the file that `go build -overlay` reads.
@@ -132,6 +165,47 @@ const ADDED_SOURCES: [(&str, &str); 6] = [
     ("net.go", include_str!("data/net.go")),
 ];
 
+/// Returns the folder of a file below `GOROOT/src`, which is the import path of its package.
+fn package_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(package, _)| package)
+}
+
+impl ProviderEdits {
+    /// Returns the packages that get files in some release.
+    fn packages(&self) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().map(|file| package_of(&file.path));
+        let edits = self.edits.iter().map(|edit| package_of(&edit.file));
+        std::iter::once(self.package.path.as_str()).chain(files).chain(edits)
+    }
+}
+
+/// Returns the import paths of the packages that providers change. A release may lack some of them.
+pub(crate) fn packages(providers: &[String]) -> IndexSet<&'static str> {
+    providers
+        .iter()
+        .filter_map(|name| EDITS.get(name.as_str()))
+        .flat_map(ProviderEdits::packages)
+        .collect()
+}
+
+/// Returns the files that providers change in a package and add to it, by their names.
+pub(crate) fn files_of_package(
+    goroot: &Path,
+    providers: &[String],
+    package: &str,
+) -> Result<Vec<(String, SourceFile)>, OverlayError> {
+    let changes = |name: &&String| {
+        EDITS.get(name.as_str()).is_some_and(|edits| edits.packages().any(|path| path == package))
+    };
+    let providers: Vec<String> = providers.iter().filter(changes).cloned().collect();
+    let files = Overlay::new(goroot, &providers)?.files.into_iter();
+    let of_package = |(path, file): (String, SourceFile)| {
+        let name = path.strip_prefix(package)?.strip_prefix('/')?;
+        (!name.contains('/')).then(|| (name.to_owned(), file))
+    };
+    Ok(files.filter_map(of_package).collect())
+}
+
 /// Returns the names of the providers that an overlay can add.
 pub(crate) fn provider_names() -> Vec<&'static str> {
     EDITS.keys().copied().collect()
@@ -154,16 +228,20 @@ impl Overlay {
                         .iter()
                         .find(|(name, _)| *name == file.source)
                         .unwrap_or(&("", ""));
-                    overlay.files.insert(file.path.clone(), (*source).to_owned());
+                    let added = SourceFile::added((*source).to_owned(), file.only_with.as_ref());
+                    overlay.files.insert(file.path.clone(), added);
                 }
             }
             for edit in &edits.edits {
                 let old = match overlay.files.get(&edit.file) {
                     Some(source) => source.clone(),
-                    None => read_source(goroot, &edit.file)?,
+                    None => {
+                        let text = read_source(goroot, &edit.file)?;
+                        SourceFile { origin: FileOrigin::Toolchain(text.clone()), text }
+                    }
                 };
-                let new = edit.apply(name, &old).map_err(OverlayError::Mismatch)?;
-                overlay.files.insert(edit.file.clone(), new);
+                let text = edit.apply(name, &old.text).map_err(OverlayError::Mismatch)?;
+                overlay.files.insert(edit.file.clone(), SourceFile { text, ..old });
             }
         }
         Ok(overlay)
@@ -184,7 +262,8 @@ impl Overlay {
         let files =
             golang::generate(&model, &source, package).map_err(|e| failed(e.to_string()))?;
         for file in files {
-            self.files.insert(format!("{}/{}", stubs.path, file.name), file.text);
+            let added = SourceFile::added(file.text, None);
+            self.files.insert(format!("{}/{}", stubs.path, file.name), added);
         }
         Ok(())
     }
@@ -203,13 +282,13 @@ impl Overlay {
         }
         let mut warnings = Vec::new();
         let mut overlay = OverlayJson { replace: serde_json::Map::new() };
-        for (path, source) in &self.files {
+        for (path, file) in &self.files {
             let target = directory.join(path);
             let parent = target.parent().unwrap_or(directory);
             usdt_files::create_directories(parent).map_err(|error| {
                 OverlayError::CreateDirectory { path: parent.to_owned(), error }
             })?;
-            warnings.extend(write_if_changed(&target, source.as_bytes(), Origin::New)?);
+            warnings.extend(write_if_changed(&target, file.text.as_bytes(), Origin::New)?);
             let original = goroot.join("src").join(path);
             overlay
                 .replace
