@@ -9,6 +9,7 @@ mod drop_messages;
 mod exit_code;
 mod file_checks;
 mod goview;
+mod hit_costs;
 pub mod output;
 mod overhead;
 mod privileges;

@@ -3,12 +3,13 @@
 //! The cost of a hit has two parts. The kernel's path to the BPF program is measured on a probe
 //! site in this process. The run time of the BPF program is measured by the kernel.
 
+use crate::hit_costs::HitCosts;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::error::Result;
-use usdt_attach::kernel::{BpfStatsGuard, measure_hit_cost};
+use usdt_attach::kernel::BpfStatsGuard;
 use usdt_attach::plan::NopOptimization;
 use usdt_attach::plan::{Method, Options, Plan};
 use usdt_attach::session::Session;
@@ -185,22 +186,6 @@ impl CostMeter {
         }
         out.sort_by(|a, b| b.cpu_share.total_cmp(&a.cpu_share));
         Ok(out)
-    }
-}
-
-/// The cost of a hit with an empty BPF program, measured once for each attach method.
-#[derive(Default)]
-struct HitCosts(Vec<(Method, f64)>);
-
-impl HitCosts {
-    /// The cost in nanoseconds.
-    fn of(&mut self, method: Method) -> Result<f64> {
-        if let Some((_, ns)) = self.0.iter().find(|(known, _)| *known == method) {
-            return Ok(*ns);
-        }
-        let ns = measure_hit_cost(method)?;
-        self.0.push((method, ns));
-        Ok(ns)
     }
 }
 

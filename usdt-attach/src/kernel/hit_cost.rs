@@ -8,10 +8,10 @@ use crate::bpf::Program;
 use crate::discover::{Object, process};
 use crate::error::{Error, Result};
 use crate::plan::{Method, Plan, PlannedObject, Site};
+use rustix::time::{ClockId, clock_gettime};
 use stapsdt::site;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(
@@ -62,63 +62,98 @@ unsafe extern "C" {
     fn usdt_attach_step();
 }
 
-/// Measures how many nanoseconds a hit takes with an empty BPF program, at a site with the given
-/// instruction.
+/// A function of this program with one instruction to attach to.
+struct Measured {
+    function: unsafe extern "C" fn(),
+    /// Bytes from the function's start to the instruction.
+    distance: u64,
+    calls: u32,
+}
+
+impl Measured {
+    fn of(method: Method) -> Measured {
+        /// The length in bytes of the comparison before the branch.
+        const COMPARISON_LEN: u64 = if cfg!(target_arch = "aarch64") { 4 } else { 3 };
+        let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
+            Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
+            Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
+            Method::Nop => (usdt_attach_site, 0, 20_000),
+            Method::Push => (usdt_attach_entry, 0, 20_000),
+            Method::Branch => (usdt_attach_branch, COMPARISON_LEN, 20_000),
+            Method::SingleStep => (usdt_attach_step, 0, 1_000),
+        };
+        Measured { function, distance, calls }
+    }
+
+    fn address(&self) -> u64 {
+        self.function as usize as u64 + self.distance
+    }
+
+    /// Returns the nanoseconds that a call takes. Time in which this thread has no CPU does not count.
+    fn time_per_call(&self) -> f64 {
+        let now = || {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+        };
+        let begin = now();
+        for _ in 0..self.calls {
+            // SAFETY: the function returns at once and changes nothing.
+            unsafe { (self.function)() };
+        }
+        (now() - begin) / f64::from(self.calls)
+    }
+}
+
+/// Measures how many nanoseconds a hit takes with an empty BPF program, at sites with the given
+/// instructions.
 ///
-/// It attaches to a site in this program and calls it some thousand times, which takes
-/// some tens of milliseconds.
+/// It attaches to sites in this program and calls each some thousand times, which takes
+/// some tens of milliseconds, mostly without a CPU: attaching and detaching wait for the kernel.
 ///
 /// # Errors
 ///
 /// If this process may not attach, or if the kernel does not support it.
-pub fn measure_hit_cost(method: Method) -> Result<f64> {
-    /// The length in bytes of the comparison before the branch.
-    const COMPARISON_LEN: u64 = if cfg!(target_arch = "aarch64") { 4 } else { 3 };
-    let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
-        Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
-        Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
-        Method::Nop => (usdt_attach_site, 0, 20_000),
-        Method::Push => (usdt_attach_entry, 0, 20_000),
-        Method::Branch => (usdt_attach_branch, COMPARISON_LEN, 20_000),
-        Method::SingleStep => (usdt_attach_step, 0, 1_000),
-    };
-    let time_per_call = || {
-        let begin = Instant::now();
-        for _ in 0..calls {
-            // SAFETY: the function returns at once and changes nothing.
-            unsafe { function() };
-        }
-        begin.elapsed().as_nanos() as f64 / f64::from(calls)
-    };
-    let without = time_per_call();
-    let _attached = attach_to(function as usize as u64 + distance, method)?;
-    // Warm-up: the kernel optimizes the site at its first hits.
-    time_per_call();
-    Ok((time_per_call() - without).max(0.0))
+pub fn measure_hit_costs<const N: usize>(methods: [Method; N]) -> Result<[f64; N]> {
+    let measured = methods.map(Measured::of);
+    let without = measured.each_ref().map(Measured::time_per_call);
+    let mut sites = Vec::with_capacity(N);
+    for (measured, method) in measured.iter().zip(methods) {
+        sites.push((measured.address(), method));
+    }
+    let _attached = attach_to(&sites)?;
+    // Warm-up: the kernel optimizes a site at its first hits.
+    let _ = measured.each_ref().map(Measured::time_per_call);
+    let mut costs = measured.each_ref().map(Measured::time_per_call);
+    costs.iter_mut().zip(without).for_each(|(with, without)| *with = (*with - without).max(0.0));
+    Ok(costs)
 }
 
-fn attach_to(address: u64, method: Method) -> Result<Attached> {
+/// Attaches an empty program to addresses of this process.
+fn attach_to(addresses: &[(u64, Method)]) -> Result<Attached> {
     let own = std::process::id();
     let not_found = || Error::unsupported("cannot find this program in /proc/self/maps");
     let mapped = process::mapped_ranges(own)?;
-    let range =
-        mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(not_found)?;
+    let mut sites = Vec::with_capacity(addresses.len());
+    for &(address, method) in addresses {
+        let range =
+            mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(not_found)?;
+        sites.push(Site {
+            cookie: 0,
+            probe: 0,
+            handler: 0,
+            address,
+            offset: address - range.start + range.offset,
+            semaphore_offset: None,
+            method,
+            stub: true,
+        });
+    }
     let path = Path::new("/proc/self/exe");
-    let site = Site {
-        cookie: 0,
-        probe: 0,
-        handler: 0,
-        address,
-        offset: address - range.start + range.offset,
-        semaphore_offset: None,
-        method,
-        stub: true,
-    };
     let object = Arc::new(Object::open(path, path)?);
     let plan = Plan {
         objects: vec![PlannedObject {
             path: path.to_owned(),
-            sites: vec![site],
+            sites,
             id: object.id,
             object: Some(object),
         }],

@@ -28,7 +28,7 @@ pub mod uprobe_warmup;
 
 pub(crate) use closing::Closing;
 pub(crate) use exec_events::ExecEvents;
-pub use hit_cost::measure_hit_cost;
+pub use hit_cost::measure_hit_costs;
 pub(crate) use linker_events::LinkerEvents;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};

@@ -2,6 +2,7 @@
 
 use super::process_arg::{self, ProcessArg};
 use super::waiting::wait_or_fail;
+use crate::hit_costs::HitCosts;
 use crate::output::progress::Progress;
 use crate::privileges::Needs;
 use clap::{Args, ValueEnum};
@@ -169,6 +170,7 @@ impl HitArgs {
         if !self.dry_run {
             uprobe_warmup::start();
         }
+        let hit_costs = (!self.dry_run).then(|| HitCosts::start_for(globs));
         let progress = Progress::start("scanning for probes");
         let mut resolved = match self.dry_run {
             true => target.scan()?,
@@ -217,8 +219,8 @@ impl HitArgs {
         } else {
             wait_or_fail(&target, &found, globs, self.require_match)?;
         }
-        if !self.dry_run {
-            report_entry_cost(&selected, self.single_step);
+        if let Some(costs) = hit_costs {
+            report_entry_cost(&selected, self.single_step, costs);
         }
         let options = Options {
             pids,
@@ -262,12 +264,12 @@ fn report_left_out_libraries(target: &Target, libraries: &Libraries) {
 /// Function entries are not compiled in and have no semaphore, so each call of the function is a
 /// hit. Entries that the kernel single-steps cost tens of times more, and are left out without
 /// `single_step`.
-pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
+pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool, mut costs: HitCosts) {
     let of_source = |source| selected.iter().filter(move |s| s.probe.source == source);
     let entries = of_source(Source::Entry);
     let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
         entries.partition(|s| s.probe.is_single_stepped());
-    let measure = |method| match usdt_attach::kernel::measure_hit_cost(method) {
+    let mut measure = |method| match costs.of(method) {
         Ok(ns) => format!("about {ns:.0} ns per hit on this machine"),
         Err(_) => "one trap per hit".to_owned(),
     };
@@ -294,7 +296,7 @@ pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
     if let Some(names) = names_of(&functions) {
         let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
             functions.iter().partition(|s| s.probe.is_single_stepped());
-        let cost = |sites: &[&Selected], method, what| {
+        let mut cost = |sites: &[&Selected], method, what| {
             (!sites.is_empty()).then(|| format!("{} {what}", measure(method)))
         };
         let costs = [

@@ -5,6 +5,7 @@ use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
 use super::default_entries::add_default_entries;
 use super::waiting::wait_or_fail;
+use crate::hit_costs::HitCosts;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
 use crate::privileges::Needs;
@@ -216,6 +217,7 @@ impl Run<'_> {
         let signals = Signals::new([SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
+        let hit_costs = HitCosts::start_for(&globs);
         let mut resolved = self.target.resolve_selected(&globs)?;
         if let Some(args) = self.target_args {
             args.follow_children(&mut resolved)?;
@@ -234,7 +236,7 @@ impl Run<'_> {
         if !self.is_service || self.target.can_grow(&found) {
             wait_or_fail(&self.target, &found, &globs, self.require_match)?;
         }
-        report_entry_cost(&selected, false);
+        report_entry_cost(&selected, false, hit_costs);
         if let Some(globs) = self.default_globs {
             // Libraries are attached to when they are followed; their pairs are entries already.
             let mut known = self.target.libraries(&found)?.objects;

@@ -5,6 +5,7 @@ use super::attach::terminate;
 use super::process_arg::{ProcessArg, single_pid};
 use crate::goview::render::{Address, Place, PreviousOverview, View, ViewStyle};
 use crate::goview::{GLOBS, Metric, Overview, is_measured, plans};
+use crate::hit_costs::HitCosts;
 use crate::output::terminal::Screen;
 use crate::output::text;
 use crate::privileges::{Needs, restrict_attached};
@@ -91,7 +92,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let mut selected = select_if_any(&found, &globs);
     selected.retain(|selected| is_measured(&selected.probe));
     let signals = Signals::catch()?;
-    report_entry_cost(&selected, args.single_step);
+    report_entry_cost(&selected, args.single_step, HitCosts::default());
     let options =
         Options { pids: pids.clone(), single_step: args.single_step, ..Options::default() };
     // The view shows one process; children are another.
