@@ -29,11 +29,15 @@ fn main() {
     let result = match &args[..] {
         [flag] if flag == "--render" => report::render_recorded().map(|()| true),
         [flag, builds @ ..] if flag == "--against" => against::run(builds),
-        [flag, parts @ ..] if flag == "--quick" => {
-            rounds::be_quick();
-            run(parts, true).map(|()| true)
+        parts => {
+            let (flags, parts): (Vec<&String>, Vec<&String>) =
+                parts.iter().partition(|word| *word == "--quick");
+            let is_quick = !flags.is_empty();
+            if is_quick {
+                rounds::be_quick();
+            }
+            run(&parts, is_quick).map(|()| true)
         }
-        parts => run(parts, false).map(|()| true),
     };
     match result {
         Ok(true) => {}
@@ -47,7 +51,7 @@ fn main() {
 
 /// Measures parts. Each is recorded as soon as it is measured, so that a later failure loses
 /// nothing. Figures of a quick run are printed only.
-fn run(wanted: &[String], is_quick: bool) -> Result<(), String> {
+fn run(wanted: &[&String], is_quick: bool) -> Result<(), String> {
     if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         let known = PARTS.map(|part| part.name).join(", ");
         return Err(format!("no part {unknown:?}; the parts are {known}"));
@@ -55,7 +59,7 @@ fn run(wanted: &[String], is_quick: bool) -> Result<(), String> {
     std::fs::create_dir_all(harness::folder()).map_err(|e| e.to_string())?;
     let machine = machine::description();
     for part in PARTS {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == part.name) {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| *wanted == part.name) {
             continue;
         }
         eprintln!("{}", part.name);

@@ -56,7 +56,7 @@ const TASKS: &[Task] = &[
     (
         "bench",
         "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
-         inject packages agent rings]; run each once without recording; --quick [PART...]; or compare two \
+         inject functions packages agent rings]; run each once without recording; --quick [PART...]; or compare two \
          revisions; --against REV [PART...]",
         bench::run,
     ),

@@ -9,12 +9,39 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"usdt.local/bench/probes"
 )
 
+// lookup is a function with a stack check, as most have that call others.
+//
+//go:noinline
+func lookup(id uint64, text string) (uint64, error) {
+	if text == "" {
+		return 0, os.ErrInvalid
+	}
+	return sum(id, text), nil
+}
+
+// sum is a function without a stack check.
+//
+//go:noinline
+func sum(id uint64, text string) uint64 {
+	return id + uint64(len(text))
+}
+
+// hasBreakpoint returns a function that tells whether a tracer has attached to the code of another
+// function, which has no semaphore.
+func hasBreakpoint(function any) func() bool {
+	// An interface holds a pointer to a closure, which begins with the address of the code.
+	code := **(***[64]byte)(unsafe.Add(unsafe.Pointer(&function), unsafe.Sizeof(uintptr(0))))
+	before := *code
+	return func() bool { return *code != before }
+}
+
 func main() {
-	name := flag.String("probe", "hit", "probe to fire")
+	name := flag.String("probe", "hit", "probe to fire, or function to call")
 	hits := flag.Int("n", 100000, "hits of each goroutine")
 	length := flag.Int("text", 41, "length of the string argument in bytes")
 	goroutines := flag.Int("threads", 1, "number of goroutines that fire")
@@ -53,6 +80,16 @@ func main() {
 				probes.Hit(1, uint64(n), text)
 			}
 		}},
+		"lookup": {hasBreakpoint(lookup), func(hits int) {
+			for n := 0; n < hits; n++ {
+				_, _ = lookup(uint64(n), text)
+			}
+		}},
+		"sum": {hasBreakpoint(sum), func(hits int) {
+			for n := 0; n < hits; n++ {
+				sum(uint64(n), text)
+			}
+		}},
 		"pair": {probes.FinishEnabled, func(hits int) {
 			for n := 0; n < hits; n += 2 {
 				probes.Begin(uint64(n))
@@ -78,7 +115,7 @@ func main() {
 		}
 	}
 	time.Sleep(*settle)
-	loop.fire(1000)
+	loop.fire(min(1000, *hits))
 	var wait sync.WaitGroup
 	start := time.Now()
 	for range *goroutines {

@@ -3,6 +3,7 @@
 
 mod agent;
 pub(crate) mod attacher;
+mod functions;
 pub(crate) mod generator;
 pub(crate) mod off;
 pub(crate) mod on;
@@ -28,7 +29,7 @@ const fn part(name: &'static str, run: fn() -> Result<Vec<Table>, String>) -> Pa
 }
 
 /// All parts.
-pub(crate) const PARTS: [Part; 11] = [
+pub(crate) const PARTS: [Part; 12] = [
     part("off", off::run),
     part("on", on::run),
     part("attacher", attacher::run),
@@ -38,6 +39,7 @@ pub(crate) const PARTS: [Part; 11] = [
     part("caddy", service::caddy),
     part("inject", service::injected::run),
     Part { needs_quiet: false, ..part("packages", packages::run) },
+    part("functions", functions::run),
     part("agent", agent::run),
     Part { needs_quiet: false, ..part("rings", rings::run) },
 ];

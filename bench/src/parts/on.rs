@@ -21,14 +21,14 @@ const SLOW_HITS: u32 = 20_000;
 /// What the traced program fires.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
-    probe: &'static str,
+    pub(super) probe: &'static str,
     /// Length of the string argument.
-    text: u32,
-    hits: u32,
-    threads: u32,
+    pub(super) text: u32,
+    pub(super) hits: u32,
+    pub(super) threads: u32,
     /// Milliseconds between enabling the probe and the first hit: some tracers enable it before
     /// they have compiled and attached.
-    settle: u32,
+    pub(super) settle: u32,
 }
 
 /// The load of most rows.

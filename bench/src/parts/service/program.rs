@@ -73,7 +73,7 @@ pub(super) fn caddy_folder() -> PathBuf {
 }
 
 /// Builds Caddy with flags, and with a value of GOFLAGS.
-pub(super) fn caddy(name: &str, flags: &[&str], go_flags: &str) -> Result<PathBuf, String> {
+pub(crate) fn caddy(name: &str, flags: &[&str], go_flags: &str) -> Result<PathBuf, String> {
     let folder = caddy_folder();
     if !folder.join("go.sum").exists() {
         write(&folder.join("go.mod"), "module example.com/caddy\n\ngo 1.25\n")?;
