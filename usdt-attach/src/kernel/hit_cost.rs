@@ -75,12 +75,12 @@ impl Measured {
         /// The length in bytes of the comparison before the branch.
         const COMPARISON_LEN: u64 = if cfg!(target_arch = "aarch64") { 4 } else { 3 };
         let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
-            Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
-            Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
-            Method::Nop => (usdt_attach_site, 0, 20_000),
-            Method::Push => (usdt_attach_entry, 0, 20_000),
-            Method::Branch => (usdt_attach_branch, COMPARISON_LEN, 20_000),
-            Method::SingleStep => (usdt_attach_step, 0, 1_000),
+            Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 5_000),
+            Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 5_000),
+            Method::Nop => (usdt_attach_site, 0, 5_000),
+            Method::Push => (usdt_attach_entry, 0, 5_000),
+            Method::Branch => (usdt_attach_branch, COMPARISON_LEN, 5_000),
+            Method::SingleStep => (usdt_attach_step, 0, 500),
         };
         Measured { function, distance, calls }
     }
@@ -108,7 +108,8 @@ impl Measured {
 /// instructions.
 ///
 /// It attaches to sites in this program and calls each some thousand times, which takes
-/// some tens of milliseconds, mostly without a CPU: attaching and detaching wait for the kernel.
+/// some tens of milliseconds. It detaches on a thread of its own, because that waits for the kernel
+/// even longer; [`site_changes::stop`](super::site_changes::stop) waits for it.
 ///
 /// # Errors
 ///
@@ -120,11 +121,14 @@ pub fn measure_hit_costs<const N: usize>(methods: [Method; N]) -> Result<[f64; N
     for (measured, method) in measured.iter().zip(methods) {
         sites.push((measured.address(), method));
     }
-    let _attached = attach_to(&sites)?;
+    let attached = attach_to(&sites)?;
     // Warm-up: the kernel optimizes a site at its first hits.
     let _ = measured.each_ref().map(Measured::time_per_call);
     let mut costs = measured.each_ref().map(Measured::time_per_call);
     costs.iter_mut().zip(without).for_each(|(with, without)| *with = (*with - without).max(0.0));
+    // Without a thread, it is dropped here.
+    let detach = move || drop(attached);
+    let _ = std::thread::Builder::new().name("usdt-detach".into()).spawn(detach);
     Ok(costs)
 }
 

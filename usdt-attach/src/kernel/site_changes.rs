@@ -12,12 +12,15 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI32, AtomicUsize};
+use std::time::Duration;
 
 /// The number of threads that create or close links.
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
 /// The status with which the process ends after the last change.
 static STATUS: AtomicI32 = AtomicI32::new(NONE);
 const NONE: i32 = i32::MIN;
+/// A status that is not one: the process ends by other means.
+const STOPPED: i32 = i32::MIN + 1;
 
 /// Ends the process without destructors: now, or as soon as no thread is attaching or detaching, which
 /// takes milliseconds. Then the function returns. A signal handler can call it.
@@ -28,6 +31,15 @@ pub fn exit(status: i32) {
     STATUS.store(status, SeqCst);
     if CHANGES.load(SeqCst) == 0 {
         exit_now(status);
+    }
+}
+
+/// Waits until no thread attaches or detaches, and lets none begin: the process can end then. It is for
+/// the end of `main`; a thread that attaches or detaches later waits forever.
+pub fn stop() {
+    STATUS.store(STOPPED, SeqCst);
+    while CHANGES.load(SeqCst) > 0 {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -58,9 +70,9 @@ impl Change {
 impl Drop for Change {
     fn drop(&mut self) {
         if CHANGES.fetch_sub(1, SeqCst) == 1 {
-            let status = STATUS.load(SeqCst);
-            if status != NONE {
-                exit_now(status);
+            match STATUS.load(SeqCst) {
+                NONE | STOPPED => {}
+                status => exit_now(status),
             }
         }
     }
