@@ -9,8 +9,6 @@ use usdt_e2e::replace_between;
 enum Figure {
     /// The median, with a unit after a space.
     Median(&'static str),
-    /// The difference to the first row of the table, with a unit.
-    Added(&'static str),
     /// The ratio to the base row, as a difference in percent.
     AddedPercent,
 }
@@ -30,12 +28,12 @@ struct Line {
 
 const LINES: [Line; 6] = [
     Line {
-        label: "disabled probe",
+        label: "loop with a disabled probe, per iteration",
         section: "off",
         table: "Disabled probe",
         row: "disabled probe, three arguments, one a string",
         column: 0,
-        figure: Figure::Added(" ns"),
+        figure: Figure::Median(" ns"),
         compared_with: ("cgo and `sdt.h`", "`sdt.h` probe through cgo"),
     },
     Line {
@@ -186,7 +184,6 @@ impl Line {
         let median = |index| table.cell(index, self.column).map(|cell| cell.median);
         match self.figure {
             Figure::Median(_) => median(index),
-            Figure::Added(_) => Some(median(index)? - median(0)?),
             Figure::AddedPercent => Some(100.0 * (table.ratio(index, self.column)?.median - 1.0)),
         }
     }
@@ -194,14 +191,13 @@ impl Line {
     fn number(&self, value: f64) -> String {
         match self.figure {
             Figure::Median(_) => number(value, 3),
-            Figure::Added(_) => format!("+{}", number(value, 2)),
             Figure::AddedPercent => format!("{value:+.0}"),
         }
     }
 
     fn unit(&self) -> &'static str {
         match self.figure {
-            Figure::Median(unit) | Figure::Added(unit) => unit,
+            Figure::Median(unit) => unit,
             Figure::AddedPercent => " %",
         }
     }
@@ -209,21 +205,21 @@ impl Line {
     /// Returns the figure for comparison, as a ratio to that of this project. Percentages stay.
     fn relative(&self, values: Values) -> f64 {
         match self.figure {
-            Figure::Median(_) | Figure::Added(_) => values.other / values.own,
+            Figure::Median(_) => values.other / values.own,
             Figure::AddedPercent => values.other,
         }
     }
 
     fn relative_number(&self, value: f64) -> String {
         match self.figure {
-            Figure::Median(_) | Figure::Added(_) => format!("×{}", number(value, 2)),
+            Figure::Median(_) => format!("×{}", number(value, 2)),
             Figure::AddedPercent => self.number(value),
         }
     }
 
     fn relative_unit(&self) -> &'static str {
         match self.figure {
-            Figure::Median(_) | Figure::Added(_) => "",
+            Figure::Median(_) => "",
             Figure::AddedPercent => self.unit(),
         }
     }

@@ -1,73 +1,58 @@
-//! The programs of `tests/go/functions`: they are built once for each release and flags, and run under
-//! `usdt-attach`.
+//! The programs of `tests/go/functions`, which are built once for each release and flags.
 
-use serde_json::Value;
+use crate::{Fixture, go_of, output, root};
+use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use usdt_e2e::{attach, events_and_summary, go_of, output, root, text};
 
 /// A package of the module, a Go release, and flags of the go command.
-type Build = (&'static str, &'static str, &'static [&'static str]);
+pub type Build = (&'static str, &'static str, &'static [&'static str]);
+
+const GO_1_19: &str = TESTED_UNMODIFIED[2];
+const BEFORE_NEWEST: &str = TESTED[TESTED.len() - 2];
+const NEWEST: &str = TESTED[TESTED.len() - 1];
+
+/// What machines without Go need: the builds of the tests that trace functions.
+pub const PREBUILT: [Build; 12] = [
+    (".", GO_1_19, &[]),
+    (".", TESTED[0], &["-ldflags=-s -w"]),
+    (".", BEFORE_NEWEST, &[]),
+    (".", BEFORE_NEWEST, &["-ldflags=-s -w"]),
+    (".", NEWEST, &["-buildmode=pie", "-ldflags=-s -w"]),
+    (".", NEWEST, &[]),
+    (".", NEWEST, &["-ldflags=-s -w"]),
+    ("./paths", GO_1_19, &[]),
+    ("./paths", BEFORE_NEWEST, &["-gcflags=-N -l"]),
+    ("./paths", NEWEST, &[]),
+    ("./paths", NEWEST, &["-buildmode=pie"]),
+    ("./torture", NEWEST, &[]),
+];
 
 /// Builds a program once per run, and returns its path.
-pub(crate) fn build(
-    package: &'static str,
-    release: &'static str,
-    flags: &'static [&'static str],
-) -> PathBuf {
+///
+/// # Errors
+///
+/// Fails with the last line of the go command's errors.
+pub fn build(build: Build) -> Result<PathBuf, String> {
     static BUILT: Mutex<BTreeMap<Build, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = built.len();
-    let path = built.entry((package, release, flags)).or_insert_with(|| {
-        let out = root().join(format!("target/e2e/functions-{number}"));
-        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let mut go = go_of(release);
-        go.args(["build", "-o"]).arg(&out).args(flags).arg(package);
-        output(go.current_dir(root().join("tests/go/functions"))).unwrap();
-        out
-    });
-    path.clone()
-}
-
-/// What `usdt-attach` printed, and what the program did.
-pub(crate) struct Traced {
-    pub(crate) lines: Vec<Value>,
-    pub(crate) summary: Value,
-    pub(crate) notices: String,
-    pub(crate) facts: Value,
-}
-
-/// Runs a program under `usdt-attach` to its end.
-pub(crate) fn trace(app: &Path, args: &[&str]) -> Traced {
-    let folder = tempfile::tempdir().unwrap();
-    let facts = folder.path().join("facts.json");
-    let program = ["--json", "--", app.to_str().unwrap(), facts.to_str().unwrap()];
-    let out = attach(&[args, &program].concat());
-    let notices = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(0), "{notices}");
-    let (lines, summary) = events_and_summary(&text(&out.stdout));
-    let facts = serde_json::from_slice(&std::fs::read(facts).unwrap()).unwrap();
-    Traced { lines, summary, notices, facts }
-}
-
-impl Traced {
-    pub(crate) fn number(&self, name: &str) -> u64 {
-        self.facts[name].as_u64().unwrap()
+    if let Some(path) = built.get(&build) {
+        return Ok(path.clone());
     }
-
-    /// The counts of rows by the name of the function.
-    pub(crate) fn counts(&self) -> BTreeMap<&str, u64> {
-        let mut counts = BTreeMap::new();
-        for row in &self.lines {
-            assert_eq!(row["provider"], "func");
-            *counts.entry(row["probe"].as_str().unwrap()).or_default() +=
-                row["count"].as_u64().unwrap();
+    let (package, release, flags) = build;
+    let name = format!("functions-{package}-{release}-{}", flags.join(""));
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
+    let path = match Fixture::prebuilt(&name) {
+        Some(path) => path,
+        None => {
+            let path = Fixture::place(&name);
+            let mut go = go_of(release);
+            go.args(["build", "-o"]).arg(&path).args(flags).arg(package);
+            output(go.current_dir(root().join("tests/go/functions")))?;
+            path
         }
-        counts
-    }
-
-    pub(crate) fn events(&self, probe: &str) -> Vec<&Value> {
-        self.lines.iter().filter(|event| event["probe"] == probe).collect()
-    }
+    };
+    built.insert(build, path.clone());
+    Ok(path)
 }

@@ -11,6 +11,7 @@ pub mod code;
 pub mod compile_time_tools;
 pub mod containment;
 pub mod debian;
+pub mod function_programs;
 pub mod injected;
 pub mod matrix;
 pub mod neighbors;

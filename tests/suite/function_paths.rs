@@ -1,10 +1,11 @@
 //! Function probes: values that paths lead to. Times, elements of slices, and what interfaces hold.
 
-use crate::function_programs::{self, trace};
+use crate::traced_functions::trace;
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use usdt_e2e::function_programs;
 use usdt_e2e::{Need, attach, backends, command, have, stdout, text};
 
 /// A way of building the program.
@@ -22,7 +23,7 @@ const BUILDS: [Build; 4] = [
 
 /// Builds the program.
 fn build((release, flags): Build) -> PathBuf {
-    function_programs::build("./paths", release, flags)
+    function_programs::build(("./paths", release, flags)).unwrap()
 }
 
 /// Returns the back ends to test with a build: the code that libbcc compiles is the same for all.

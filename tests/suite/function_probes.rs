@@ -1,9 +1,10 @@
 //! Function probes: entries, returns, arguments and durations of functions of Go programs.
 
-use crate::function_programs::{self, Traced};
+use crate::traced_functions::{self, Traced};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use usdt_e2e::function_programs;
 use usdt_e2e::{Copy, Need, attach, backends, command, copy, have, json_lines, stdout, text};
 
 /// A way of building the program.
@@ -26,12 +27,12 @@ const GO_1_19: &str = TESTED_UNMODIFIED[2];
 
 /// Returns a copy of a build of the program.
 fn build(build: Build) -> Copy {
-    copy(&function_programs::build(".", build.release, build.flags))
+    copy(&function_programs::build((".", build.release, build.flags)).unwrap())
 }
 
-/// As [`function_programs::trace`].
+/// As [`traced_functions::trace`].
 fn trace(app: &Copy, args: &[&str]) -> Traced {
-    function_programs::trace(&app.path, args)
+    traced_functions::trace(&app.path, args)
 }
 
 #[test]

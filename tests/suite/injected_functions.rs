@@ -1,7 +1,7 @@
 //! Function probes of functions into which probes were injected: these are used, and count and
 //! measure the same calls.
 
-use crate::function_programs::{self, Traced};
+use crate::traced_functions::{self, Traced};
 use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
 use usdt_e2e::{
@@ -29,9 +29,9 @@ fn releases() -> [&'static str; 2] {
     [TESTED[0], TESTED[TESTED.len() - 1]]
 }
 
-/// As [`function_programs::trace`].
+/// As [`traced_functions::trace`].
 fn trace(app: &Copy, args: &[&str]) -> Traced {
-    function_programs::trace(&app.path, args)
+    traced_functions::trace(&app.path, args)
 }
 
 fn uses_injected(seen: &Traced) -> bool {

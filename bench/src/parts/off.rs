@@ -2,7 +2,11 @@
 
 use crate::harness::{self, TARGET_CPU, output, pinned};
 use crate::results::{Column, Plot, Row, Table};
+use crate::rounds::rounds;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use usdt_e2e::root;
 
 const ROUNDS: usize = 25;
 
@@ -23,11 +27,65 @@ const ROWS: [(&str, &str); 13] = [
     ("OtelNoopAttributes", "OpenTelemetry span with two attributes, no-op provider"),
 ];
 
+/// Benchmarks of `bench/go/off/injected`, and their labels.
+const INJECTED_ROWS: [(&str, &str); 6] = [
+    ("Plain", "no probes"),
+    ("Default", "default form, disabled"),
+    ("Copy", "copy, disabled"),
+    ("PlainLeaf", "no probes, a leaf function"),
+    ("DefaultLeaf", "default form, a leaf function, disabled"),
+    ("CopyLeaf", "copy, a leaf function, disabled"),
+];
+/// Rules for two thirds of its functions.
+const RULES: &str = "[[probe]]\nfunc = \"usdt.local/bench/off/injected:Default*\"\nform = \"defer\"\n\
+     [[probe]]\nfunc = \"usdt.local/bench/off/injected:Copy*\"\nform = \"copy\"\n";
+
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let program = harness::go_test(&[], "./off", "off.test")?;
+    let disabled = Table {
+        title: "Disabled probe".to_owned(),
+        how: "`bench/go/off`: one loop per row, 60 ms each. Our probes allocate nothing."
+            .to_owned(),
+        columns: vec![Column::new("per iteration", "ns")],
+        rows: measure(&program, &ROWS)?,
+        base: Some(0),
+        plot: Plot::Bars,
+    };
+    let injected = Table {
+        title: "Function with disabled injected probes".to_owned(),
+        how: "`bench/go/off/injected`: calls of functions that are not inlined and have two \
+              parameters and two results, with an injected entry and return probe or without. The first \
+              three call another function, the leaf functions do not: their frame is that of the probes. \
+              One loop per row, 60 ms each."
+            .to_owned(),
+        columns: vec![Column::new("per call", "ns")],
+        rows: measure(&injected()?, &INJECTED_ROWS)?,
+        base: Some(0),
+        plot: Plot::None,
+    };
+    Ok(vec![disabled, injected])
+}
+
+/// Builds the functions with their probes.
+fn injected() -> Result<PathBuf, String> {
+    let rules = harness::folder().join("off-injected.toml");
+    harness::write(&rules, RULES)?;
+    let folder = root().join("bench/go");
+    let mut inject = Command::new(harness::our_tool("usdt-gen"));
+    let flags = output(inject.arg("inject").arg(&rules).current_dir(&folder))?;
+    let out = harness::folder().join("off-injected.test");
+    let mut go = Command::new("go");
+    go.args(["test", "-c", "-o"]).arg(&out).arg("./off/injected").current_dir(folder);
+    output(go.env("GOFLAGS", flags.trim()))?;
+    Ok(out)
+}
+
+/// Runs the benchmarks of a program in turn, in rounds.
+fn measure(program: &Path, rows: &[(&str, &str)]) -> Result<Vec<Row>, String> {
+    let rounds = rounds(ROUNDS);
     let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for round in 0..=ROUNDS {
-        let mut command = pinned(TARGET_CPU, &program);
+    for round in 0..=rounds {
+        let mut command = pinned(TARGET_CPU, program);
         command.args([
             "-test.run=^$",
             "-test.bench=.",
@@ -39,22 +97,14 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
         for (name, ns) in parse(&out).filter(|_| round > 0) {
             samples.entry(name).or_default().push(ns);
         }
-        eprint!("\r{round}/{ROUNDS} rounds");
+        eprint!("\r{round}/{rounds} rounds");
     }
     eprintln!();
-    let rows = ROWS.iter().map(|(name, label)| {
+    let rows = rows.iter().map(|(name, label)| {
         let samples = samples.remove(*name).unwrap_or_default();
         Row { name: (*label).to_owned(), size: None, samples: vec![samples] }
     });
-    Ok(vec![Table {
-        title: "Disabled probe".to_owned(),
-        how: "`bench/go/off`: one loop per row, 60 ms each. Our probes allocate nothing."
-            .to_owned(),
-        columns: vec![Column::new("per iteration", "ns")],
-        rows: rows.collect(),
-        base: Some(0),
-        plot: Plot::Bars,
-    }])
+    Ok(rows.collect())
 }
 
 /// Parses names and nanoseconds from the output of Go benchmarks.

@@ -1,9 +1,10 @@
 //! Builds the programs of `tests/go` for machines without Go, for `GOARCH` if it is set. With the
-//! argument `all`, it builds the service with injected probes, too, which takes a minute.
+//! argument `all`, it builds those of function probes and the service with injected probes, too, which
+//! takes minutes.
 
 use gobinary::supported_releases::TESTED;
 use usdt_e2e::injected::service;
-use usdt_e2e::{Fixture, Mode};
+use usdt_e2e::{Fixture, Mode, function_programs};
 
 const PROGRAMS: &[(&str, &[Mode])] = &[
     ("hits", &[Mode::Plain, Mode::PlainPie]),
@@ -22,11 +23,18 @@ fn main() {
         }
     }
     if std::env::args().nth(1).as_deref() == Some("all")
-        && let Err(problem) = build_service()
+        && let Err(problem) = build_functions().and_then(|()| build_service())
     {
         eprintln!("{problem}");
         std::process::exit(1);
     }
+}
+
+fn build_functions() -> Result<(), String> {
+    for build in function_programs::PREBUILT {
+        println!("{}", function_programs::build(build)?.display());
+    }
+    Ok(())
 }
 
 fn build_service() -> Result<(), String> {

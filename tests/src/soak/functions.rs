@@ -9,7 +9,8 @@
 use super::kernel_objects;
 use super::tracer::{INT, TERM, Tracer};
 use crate::code::Code;
-use crate::{Process, backends, command, go_of, output, root, text};
+use crate::function_programs::build;
+use crate::{Process, backends, command, output, text};
 use gobinary::supported_releases::{TESTED, TESTED_UNMODIFIED};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,13 +59,7 @@ pub fn short() -> Result<(), String> {
 
 fn run_builds(builds: &[Build], duration: Duration) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let programs = (0..).zip(builds).map(|(number, (release, flags))| {
-        let path = folder.path().join(format!("torture-{number}"));
-        let mut go = go_of(release);
-        go.args(["build", "-o"]).arg(&path).args(*flags).arg("./torture");
-        output(go.current_dir(root().join("tests/go/functions")))?;
-        Ok(path)
-    });
+    let programs = builds.iter().map(|(release, flags)| build(("./torture", release, flags)));
     let programs = programs.collect::<Result<Vec<PathBuf>, String>>()?;
     let mut steady = Steady::start(&folder.path().join("steady"), &programs[0])?;
     let (begin, mut last_report) = (Instant::now(), Instant::now());

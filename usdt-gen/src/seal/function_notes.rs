@@ -55,7 +55,9 @@ pub(super) fn notes(
             return Err(SealError::Functions(problem));
         }
         if found.functions.is_empty() && found.inlined.is_empty() {
-            return Err(SealError::Functions(format!("no function matches `{text}`")));
+            return Err(SealError::Functions(format!(
+                "no function matches `{text}`; `usdt-attach list BIN 'func:main.*'` lists those of package main"
+            )));
         }
     }
     let matches = |name: &str| parsed.iter().any(|selector| selector.matches_symbol(name));

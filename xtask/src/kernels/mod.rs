@@ -89,6 +89,8 @@ const TESTS: &[&str] = &[
     "cost::",
     "discovery::",
     "errors::",
+    "function_paths::",
+    "function_probes::",
     INJECTED_TEST,
     "process_following::",
     "malformed_files::",
@@ -98,8 +100,10 @@ const TESTS: &[&str] = &[
     "trace::",
 ];
 
-/// The test of the service with injected probes, which takes a minute to build.
+/// The test of the service with injected probes.
 const INJECTED_TEST: &str = "injected_service::every_call";
+/// Beginnings of the names of tests whose programs take minutes to build.
+const WITH_ALL_PROGRAMS: [&str; 2] = ["function_", "injected_"];
 
 /// The kernels and tests that `cargo xtask test` includes.
 const SHORT: &[(&str, &[&str])] = &[
@@ -138,6 +142,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let filters = if filters.is_empty() { TESTS } else { &filters };
     let tools = setup::kernels()?;
     tools.build_with_examples()?;
+    let needs_all = |test: &&str| WITH_ALL_PROGRAMS.iter().any(|name| test.starts_with(name));
+    let with_all = filters.iter().any(needs_all);
     let mut failures = Vec::new();
     for arch in [&AMD64, &ARM64] {
         let chosen = |k: &&Kernel| names.is_empty() || names.contains(&k.name);
@@ -146,7 +152,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         if kernels.peek().is_none() {
             continue;
         }
-        let system = system::build(&tools, arch, filters.contains(&INJECTED_TEST))?;
+        let system = system::build(&tools, arch, with_all)?;
         failures.extend(kernels.filter_map(|kernel| run_on(&system, kernel, cpus, filters).err()));
     }
     match &failures[..] {

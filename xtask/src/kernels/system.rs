@@ -20,7 +20,7 @@ const ARM64_PACKAGES: &[&str] = &["busybox-static", "libc6", "libgcc-s1"];
 const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "cp", "kill", "chrt"];
 
 /// Builds the archive that the kernel unpacks, with the service that has injected probes on request.
-pub(super) fn build(tools: &Tools, arch: &Arch, with_service: bool) -> Outcome<PathBuf> {
+pub(super) fn build(tools: &Tools, arch: &Arch, with_all: bool) -> Outcome<PathBuf> {
     let cross = cross(arch)?;
     let built = root().join("target").join(arch.target).join("debug");
     let mut cargo = cross.cargo(&[
@@ -54,7 +54,7 @@ pub(super) fn build(tools: &Tools, arch: &Arch, with_service: bool) -> Outcome<P
     for name in ["usdt-attach", "usdt-gen"].into_iter().chain(examples) {
         system.program(&built.join(name), &tools_folder.join(name))?;
     }
-    for program in fixtures(tools, &cross, with_service)? {
+    for program in fixtures(tools, &cross, with_all)? {
         let name = program.file_name().unwrap_or_default();
         system.copy(&program, &root().join("target/e2e").join(name))?;
     }
@@ -222,9 +222,9 @@ impl Cross {
 }
 
 /// Builds the Go programs of the suite for the architecture.
-fn fixtures(tools: &Tools, cross: &Cross, with_service: bool) -> Outcome<Vec<PathBuf>> {
+fn fixtures(tools: &Tools, cross: &Cross, with_all: bool) -> Outcome<Vec<PathBuf>> {
     let mut build = command("cargo", &["run", "--quiet", "-p", "usdt-e2e", "--bin", "fixtures"]);
-    if with_service {
+    if with_all {
         build.args(["--", "all"]);
     }
     build.env("PATH", tools.path());
