@@ -113,7 +113,9 @@ pub fn count_with_usdt_attach(
     if !out.status.success() {
         return Err(format!("usdt-attach: {}: {}", out.status, text(&out.stderr)));
     }
-    let (events, summary) = events_and_summary(&text(&out.stdout));
+    let (mut events, summary) = events_and_summary(&text(&out.stdout));
+    // Programs write JSON to standard output, too.
+    events.retain(|event| event["probe"].is_string());
     if summary["dropped"] != 0 || summary["hits"] != events.len() {
         return Err(format!("{} events of {summary}", events.len()));
     }

@@ -73,7 +73,8 @@ fn cells_of(prepare: fn() -> Result<Tool, String>, checks: &[(&str, Check)]) -> 
 const ADDED_FUNCTION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2.NewServeMux";
 /// Names in a program that the tools have instrumented.
 const ORCHESTRION_CODE: &str = "github.com/DataDog/dd-trace-go/v2/ddtrace/tracer";
-const OTELC_CODE: &str = "go.opentelemetry.io/otelc/instrumentation/net/http/server";
+/// The setup of otelc imports its packages; only the toolexec calls them, by functions of this name.
+const OTELC_CODE: &str = "OtelBeforeTrampoline";
 
 /// A tool, and a copy of the program's module that is prepared for it.
 struct Tool {
