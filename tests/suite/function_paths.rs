@@ -268,6 +268,7 @@ fn filters_and_labels_name_elements_and_dynamic_types() {
         assert_eq!(count(dynamic, "err.(*fs.PathError).Path == '/none'"), 3);
         assert_eq!(count(dynamic, "v.(main.level) > 4 || v.(string) == 'te*'"), 2);
         assert_eq!(count(dynamic, "v == nil"), 1);
+        assert_eq!(count(dynamic, "err.(*errors.errorString).s == 'plain'"), 2, "a message");
         assert_eq!(count(dynamic, "len(v.([]string)) == 2"), 1);
         let path = "err.(*fs.PathError).Path";
         let by = trace(&app, &["count", "--backend", backend, "--by", path, dynamic]);
