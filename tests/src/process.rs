@@ -69,8 +69,9 @@ impl Process {
                 let info = format!("{folder}/fdinfo/{}", entry.file_name().display());
                 let info = std::fs::read_to_string(info).unwrap_or_default();
                 // Links to the linker and, for the cost of a hit, to the tracer itself are others.
-                let others = ["/ld-linux", "/ld-musl", "/usdt-attach\n"];
-                let is_other = others.iter().any(|end| info.contains(end));
+                let is_own = info.contains(&format!("pid:\t{}\n", self.pid()));
+                let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
+                let is_other = is_own || is_linker;
                 has_probes |= info.contains("uprobe_multi") && !is_other;
                 // Kernels before 5.10 name no tracepoint. Other links may be there before.
                 let reports = info.contains("tracepoint") || !info.contains("link_type");
