@@ -228,7 +228,7 @@ impl Session {
 
     pub(crate) fn begin_batch(&mut self) -> Result<()> {
         self.check_owner()?;
-        self.decoder.clock_offset = steady_clock_offset(self.decoder.clock_offset);
+        self.decoder.clock_offset = clock::steady_offset(self.decoder.clock_offset);
         self.attachment.release();
         self.batch_left = MAX_BATCH;
         Ok(())
@@ -236,7 +236,7 @@ impl Session {
 
     /// Begins a batch with the event that the session has moved to, which the caller has not read.
     pub(crate) fn continue_batch(&mut self) {
-        self.decoder.clock_offset = steady_clock_offset(self.decoder.clock_offset);
+        self.decoder.clock_offset = clock::steady_offset(self.decoder.clock_offset);
         self.batch_left = MAX_BATCH;
     }
 
@@ -499,20 +499,6 @@ impl std::ops::Add for Summary {
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde wants
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-/// Returns the clock offset, or the last one if the difference may be due to reading one clock after
-/// the other. So the times of events do not decrease from one batch to the next.
-fn steady_clock_offset(last: i64) -> i64 {
-    const JITTER: u64 = 50_000;
-    let offset = clock_offset();
-    if offset.abs_diff(last) > JITTER { offset } else { last }
-}
-
-/// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.
-fn clock_offset() -> i64 {
-    let realtime = clock::nanoseconds(rustix::time::ClockId::Realtime);
-    realtime.wrapping_sub(clock::monotonic_nanoseconds()).cast_signed()
 }
 
 #[cfg(test)]
