@@ -36,7 +36,10 @@ fn sighup_reloads_the_configuration() {
     exporter.signal(SIGHUP);
     wait_for("the new endpoint", || get(second, "/healthz") == "ok\n");
     assert_eq!(kept_total(second), Some(STARTED as f64), "an unchanged entry goes on counting");
-    assert_eq!(total(&get(second, "/metrics"), "usdt_ops_end_total"), Some(0.0));
+    // The endpoint opens before the new entries are attached.
+    wait_for("the new entries", || {
+        total(&get(second, "/metrics"), "usdt_ops_end_total") == Some(0.0)
+    });
     let count = total(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
     assert_eq!(count, Some(0.0), "a new entry starts at 0");
     assert_eq!(get(first, "/healthz"), "");
