@@ -47,6 +47,42 @@ fn every_build_mode_has_the_probes() {
     assert_eq!(count(&folder.path().join("inject")), 52);
 }
 
+/// gdb, bcc, bpftrace and perf list every injected probe of a program.
+#[test]
+fn every_tracer_lists_injected_probes() {
+    let tools = ["gdb", "tplist-bpfcc", "bpftrace", "perf"].map(Need::Program);
+    if !have(&[&[Need::Bpf][..], &tools].concat()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("program");
+    let mut build = go(RELEASE, &["build", "-o", path.to_str().unwrap(), "."]);
+    stdout(build.env("GOFLAGS", flags(RELEASE, &[RULES])));
+    let program = path.to_str().unwrap();
+    let cache = folder.path().join("perf");
+    let perf = |args: &[&str]| {
+        let mut perf = command("perf");
+        stdout(perf.arg("--buildid-dir").arg(&cache).args(args).env("PAGER", "cat"))
+    };
+    std::fs::create_dir(&cache).unwrap();
+    perf(&["buildid-cache", "--add", program]);
+    let gdb = ["-nx", "-batch", "-ex", "info probes stap"];
+    let listed = [
+        ("gdb", stdout(command("gdb").args(gdb).arg(&path))),
+        ("bcc", stdout(command("tplist-bpfcc").args(["-l", program]))),
+        ("bpftrace", stdout(command("bpftrace").args(["-l", &format!("usdt:{program}:*")]))),
+        ("perf", perf(&["list", "--no-desc", "sdt"])),
+    ];
+    let probes = list_probes(&path);
+    assert_eq!(probes.len(), 52);
+    for probe in &probes {
+        let name = probe["probe"].as_str().unwrap();
+        for (tracer, list) in &listed {
+            assert!(list.contains(name), "{tracer} does not list {name}: {list}");
+        }
+    }
+}
+
 /// Returns the packages that a build compiles.
 fn compiled(flags: &str) -> Vec<String> {
     let out = go(RELEASE, &["build", "-v", "-o", "/dev/null", "."])
