@@ -1,5 +1,6 @@
 //! The overhead of a disabled probe, compared with alternatives.
 
+use super::service::injected::flags;
 use crate::harness::{self, TARGET_CPU, output, pinned};
 use crate::results::{Column, Plot, Row, Table};
 use crate::rounds::rounds;
@@ -68,15 +69,12 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
 
 /// Builds the functions with their probes.
 fn injected() -> Result<PathBuf, String> {
-    let rules = harness::folder().join("off-injected.toml");
-    harness::write(&rules, RULES)?;
     let folder = root().join("bench/go");
-    let mut inject = Command::new(harness::our_tool("usdt-gen"));
-    let flags = output(inject.arg("inject").arg(&rules).current_dir(&folder))?;
+    let flags = flags("off-injected", RULES, &folder, "./off/injected")?;
     let out = harness::folder().join("off-injected.test");
     let mut go = Command::new("go");
     go.args(["test", "-c", "-o"]).arg(&out).arg("./off/injected").current_dir(folder);
-    output(go.env("GOFLAGS", flags.trim()))?;
+    output(go.env("GOFLAGS", flags))?;
     Ok(out)
 }
 

@@ -117,11 +117,8 @@ impl Measured {
 pub fn measure_hit_costs<const N: usize>(methods: [Method; N]) -> Result<[f64; N]> {
     let measured = methods.map(Measured::of);
     let without = measured.each_ref().map(Measured::time_per_call);
-    let mut sites = Vec::with_capacity(N);
-    for (measured, method) in measured.iter().zip(methods) {
-        sites.push((measured.address(), method));
-    }
-    let attached = attach_to(&sites)?;
+    let addresses = measured.each_ref().map(Measured::address);
+    let attached = attach_to(addresses.into_iter().zip(methods))?;
     // Warm-up: the kernel optimizes a site at its first hits.
     let _ = measured.each_ref().map(Measured::time_per_call);
     let mut costs = measured.each_ref().map(Measured::time_per_call);
@@ -133,12 +130,12 @@ pub fn measure_hit_costs<const N: usize>(methods: [Method; N]) -> Result<[f64; N
 }
 
 /// Attaches an empty program to addresses of this process.
-fn attach_to(addresses: &[(u64, Method)]) -> Result<Attached> {
+fn attach_to(addresses: impl Iterator<Item = (u64, Method)>) -> Result<Attached> {
     let own = std::process::id();
     let not_found = || Error::unsupported("cannot find this program in /proc/self/maps");
     let mapped = process::mapped_ranges(own)?;
-    let mut sites = Vec::with_capacity(addresses.len());
-    for &(address, method) in addresses {
+    let mut sites = Vec::new();
+    for (address, method) in addresses {
         let range =
             mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(not_found)?;
         sites.push(Site {

@@ -123,18 +123,16 @@ impl Plan {
                 }
             }
         }
-        for provider in &self.providers {
-            if overlay::packages(std::slice::from_ref(provider)).contains(pattern) {
-                hasher.write_u8(1);
-                hasher.write(provider.as_bytes());
-            }
+        for provider in self.providers.iter().filter(|name| overlay::changes(name, pattern)) {
+            hasher.write_u8(1);
+            hasher.write(provider.as_bytes());
         }
         format!("{:016x}", hasher.finish())
     }
 
     /// Returns true if a package gets probes of the catalog.
     pub(crate) fn has_runtime_probes(&self, path: &str) -> bool {
-        overlay::packages(&self.providers).contains(path)
+        self.providers.iter().any(|name| overlay::changes(name, path))
     }
 
     /// Returns the rules that apply to a package, with their indices.

@@ -188,16 +188,19 @@ pub(crate) fn packages(providers: &[String]) -> IndexSet<&'static str> {
         .collect()
 }
 
+/// Returns true if a provider changes a package in some release.
+pub(crate) fn changes(provider: &str, package: &str) -> bool {
+    EDITS.get(provider).is_some_and(|edits| edits.packages().any(|path| path == package))
+}
+
 /// Returns the files that providers change in a package and add to it, by their names.
 pub(crate) fn files_of_package(
     goroot: &Path,
     providers: &[String],
     package: &str,
 ) -> Result<Vec<(String, SourceFile)>, OverlayError> {
-    let changes = |name: &&String| {
-        EDITS.get(name.as_str()).is_some_and(|edits| edits.packages().any(|path| path == package))
-    };
-    let providers: Vec<String> = providers.iter().filter(changes).cloned().collect();
+    let providers: Vec<String> =
+        providers.iter().filter(|name| changes(name, package)).cloned().collect();
     let files = Overlay::new(goroot, &providers)?.files.into_iter();
     let of_package = |(path, file): (String, SourceFile)| {
         let name = path.strip_prefix(package)?.strip_prefix('/')?;

@@ -132,7 +132,7 @@ fn serving_caddy() -> Result<Table, String> {
 }
 
 /// Returns the value of GOFLAGS for rules.
-pub(super) fn flags(
+pub(crate) fn flags(
     name: &str,
     rules: &str,
     folder: &Path,
