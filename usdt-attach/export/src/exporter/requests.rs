@@ -114,9 +114,15 @@ impl Exporter<'_> {
             return Ok(());
         }
         let families = Arc::new(self.families()?);
+        let mut is_late = false;
         for responder in scrapes {
-            // Fails if the endpoint has been closed.
-            let _ = responder.send(Arc::clone(&families));
+            // Fails if the endpoint has answered meanwhile, or has been closed.
+            is_late |= responder.send(Arc::clone(&families)).is_err();
+        }
+        if is_late {
+            // Otherwise, scrapes of an exporter that always collects for longer than they wait would
+            // show the same snapshot forever.
+            self.snapshot.publish(&families);
         }
         Ok(())
     }
