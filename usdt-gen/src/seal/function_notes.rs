@@ -48,23 +48,20 @@ pub(super) fn notes(
         return Err(SealError::Functions(reason.describe(go.version(), arch)));
     }
     let parsed: Vec<FunctionPattern> = selectors.iter().map(|text| parse(text)).collect();
+    let matches = |name: &str| parsed.iter().any(|selector| selector.matches_symbol(name));
+    let found = go.find_functions(matches, MAX_FUNCTIONS);
+    if found.exceeds_limit {
+        let selectors = selectors.join("`, `");
+        let problem = format!("more than {MAX_FUNCTIONS} match `{selectors}`; name fewer");
+        return Err(SealError::Functions(problem));
+    }
+    let names = || found.functions.iter().map(|function| &function.name).chain(&found.inlined);
     for (selector, text) in parsed.iter().zip(selectors) {
-        let found = go.find_functions(|name| selector.matches_symbol(name), MAX_FUNCTIONS);
-        if found.exceeds_limit {
-            let problem = format!("more than {MAX_FUNCTIONS} match `{text}`; name fewer");
-            return Err(SealError::Functions(problem));
-        }
-        if found.functions.is_empty() && found.inlined.is_empty() {
+        if !names().any(|name| selector.matches_symbol(name)) {
             return Err(SealError::Functions(format!(
                 "no function matches `{text}`; `usdt-attach list BIN 'func:main.*'` lists those of package main"
             )));
         }
-    }
-    let matches = |name: &str| parsed.iter().any(|selector| selector.matches_symbol(name));
-    let found = go.find_functions(matches, MAX_FUNCTIONS);
-    if found.exceeds_limit {
-        let problem = format!("more than {MAX_FUNCTIONS} match; name fewer");
-        return Err(SealError::Functions(problem));
     }
     let mut skipped = Refused::default();
     for name in &found.inlined {
