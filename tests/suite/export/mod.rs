@@ -4,6 +4,7 @@
 mod agent;
 mod collector;
 mod config;
+mod functions;
 mod hostile_network;
 mod nested_spans;
 mod prometheus;

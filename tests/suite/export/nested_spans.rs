@@ -95,13 +95,13 @@ name = "work {depth}"
 "#;
 
 /// A collector that keeps all spans.
-struct Collector {
-    port: u16,
+pub(super) struct Collector {
+    pub(super) port: u16,
     spans: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Collector {
-    fn start() -> Collector {
+    pub(super) fn start() -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let spans = Arc::new(Mutex::new(Vec::new()));
@@ -115,7 +115,7 @@ impl Collector {
     }
 
     /// The spans by name.
-    fn spans(&self) -> BTreeMap<String, Vec<Value>> {
+    pub(super) fn spans(&self) -> BTreeMap<String, Vec<Value>> {
         let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for span in self.spans.lock().unwrap().drain(..) {
             out.entry(span["name"].as_str().unwrap().to_owned()).or_default().push(span);
@@ -177,7 +177,7 @@ fn export(app: &Path) -> BTreeMap<String, Vec<Value>> {
 
 /// Checks that each parent was exported in the same trace. Returns the names of the parents of the
 /// spans with a name.
-fn parents(spans: &BTreeMap<String, Vec<Value>>, name: &str) -> Vec<Option<String>> {
+pub(super) fn parents(spans: &BTreeMap<String, Vec<Value>>, name: &str) -> Vec<Option<String>> {
     let by_id: HashMap<&str, &Value> =
         spans.values().flatten().map(|span| (span["spanId"].as_str().unwrap(), span)).collect();
     let parent = |span: &Value| {

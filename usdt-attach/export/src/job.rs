@@ -152,6 +152,7 @@ impl Job {
             }
             Entry::Spans(spans) => {
                 options.max_string = MAX_STRING;
+                options.call_frames = true;
                 options.buffer = scope.buffer_bytes;
                 globs = spans.iter().flat_map(|s| [s.start.clone(), s.end.clone()]).collect();
                 pairing = Some(Pairing::new(spans, scope.max_open_spans));
@@ -180,6 +181,20 @@ impl Job {
         select(found, &self.globs).map(drop)
     }
 
+    /// Returns the sites in files that the job attaches to.
+    pub(crate) fn sites_in(&self, found: &[ScannedObject]) -> Vec<Selected> {
+        self.options.choose_sites(&self.select(found))
+    }
+
+    /// Returns the probes in files that the entry is about.
+    fn select(&self, found: &[ScannedObject]) -> Vec<Selected> {
+        let mut selected = select_if_any(found, &self.globs);
+        if let Entry::Count(Count { except, .. }) = &self.entry {
+            selected.retain(|one| !except.iter().any(|other| other.counts(&one.probe)));
+        }
+        selected
+    }
+
     /// Attaches to the matching probes of the files, with one session, unless the job is attached to
     /// them. `processes` are those to trace; those that have ended are left out. Warnings are
     /// reported, and so are files that cannot be planned. Fails if the kernel rejects the session.
@@ -190,10 +205,7 @@ impl Job {
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
-        let mut selected = select_if_any(found, &self.globs);
-        if let Entry::Count(Count { except, .. }) = &self.entry {
-            selected.retain(|one| !except.iter().any(|other| other.counts(&one.probe)));
-        }
+        let mut selected = self.select(found);
         let is_settled =
             |id| self.unplanned.contains(&id) || self.objects().any(|object| object == id);
         selected.retain(|one| !is_settled(one.object.id));

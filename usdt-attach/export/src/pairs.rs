@@ -1,5 +1,8 @@
 //! Pairs of probes that are the start and the end of the same work, recognized by their names.
 
+use usdt_attach::discover::select::RETURN;
+use usdt_attach::plan::PlannedProbe;
+
 /// The suffix of a start, and the suffixes of its possible ends.
 struct Suffixes {
     start: &'static str,
@@ -18,6 +21,15 @@ const SUFFIXES: &[Suffixes] = &[
 /// What comes between the stem of a name and its suffix. The longest comes first, so that the stem
 /// of `a__start` is `a` and not `a_`.
 const SEPARATORS: &[&str] = &["__", "_", "-"];
+
+/// Returns the name of the work that a probe starts: a function, or the name of the probe without
+/// its suffix and with `_` for `__`.
+pub fn work_name(start: &PlannedProbe) -> String {
+    match start.function() {
+        Some(function) => function.to_owned(),
+        None => stem(&start.name).replace("__", "_"),
+    }
+}
 
 /// Returns the name of a start without its suffix, or the whole name if it has none.
 ///
@@ -49,20 +61,23 @@ fn split(name: &str) -> Option<StartName<'_>> {
 /// Returns the end of the probe `start` among `names`, the probes of the same provider.
 ///
 /// A start without one of the known suffixes ends in the probe of the same name with the suffix
-/// `done`. `None` if there is no such probe.
+/// `done`, and a function in its returns. `None` if there is no such probe.
 ///
 /// ```
 /// let names = ["request__start", "request__done", "query", "query_done"];
 /// assert_eq!(usdt_export::pairs::end("request__start", &names), Some("request__done"));
 /// assert_eq!(usdt_export::pairs::end("query", &names), Some("query_done"));
 /// assert_eq!(usdt_export::pairs::end("query_done", &names), None);
+/// assert_eq!(usdt_export::pairs::end("main.f", &["main.f%return"]), Some("main.f%return"));
 /// ```
 pub fn end<'a>(start: &str, names: &[&'a str]) -> Option<&'a str> {
     let find = |wanted: String| names.iter().copied().find(|name| **name == wanted);
     if let Some(StartName { stem, separator, ends }) = split(start) {
-        return ends.iter().find_map(|end| find(format!("{stem}{separator}{end}")));
+        let end = ends.iter().find_map(|end| find(format!("{stem}{separator}{end}")));
+        return end.or_else(|| find(format!("{start}{RETURN}")));
     }
-    SEPARATORS.iter().find_map(|separator| find(format!("{start}{separator}done")))
+    let done = || SEPARATORS.iter().find_map(|separator| find(format!("{start}{separator}done")));
+    find(format!("{start}{RETURN}")).or_else(done)
 }
 
 #[cfg(test)]

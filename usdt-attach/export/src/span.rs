@@ -60,6 +60,8 @@ pub enum Attribute {
 enum PairValue {
     Number(u64),
     Bytes(Vec<u8>),
+    /// A goroutine, and the frame of a call.
+    Frame(u64, u64),
 }
 
 /// The value of `goid`, `tid` or an argument; 0 if the event has no such argument.
@@ -187,6 +189,8 @@ fn error_message(config: &config::Span, event: &Event<'_>) -> Option<String> {
     match event.arg(name)? {
         Value::Signed(n) => is_failure(n.into()).then(|| format!("{name} {n}")),
         Value::Unsigned(n) => is_failure(n.into()).then(|| format!("{name} {n}")),
+        // An error whose message is not known.
+        Value::Pointer(n) => (n != 0).then(|| name.to_owned()),
         Value::Bool(b) => b.then(|| name.to_owned()),
         Value::String { bytes, .. } => {
             (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())

@@ -184,29 +184,3 @@ proptest! {
         prop_assert_eq!(measured, returned);
     }
 }
-
-#[test]
-fn skips_injected_probes_next_to_functions_at_their_code() {
-    let function = |name: &str, injected: Option<&str>| Probe {
-        provider: FUNCTIONS.into(),
-        name: name.into(),
-        source: if injected.is_some() { Source::Note } else { Source::Function },
-        injected: injected.map(str::to_owned),
-        goid_offset: Some(152),
-        ..sample::probe("")
-    };
-    let injected = [function("g", Some("g__entry")), function("g%return", Some("g__return"))];
-    let code = [function("f", None), function("f%return", None)];
-    let (start, end) = (Glob::new("func:*"), Glob::new("func:*%return"));
-    let mode = Mode::Latency { start, end, key: None, by: Vec::new(), scale: Scale::Log2 };
-    let options = Options { mode, ..Options::default() };
-    let names = |probes: &[Probe]| {
-        let selected: Vec<_> = probes.iter().cloned().map(sample::selected).collect();
-        let (plan, warnings) = Plan::new(&selected, &options).unwrap();
-        let names: Vec<String> = plan.probes().iter().map(|probe| probe.name.clone()).collect();
-        (names, warnings.len())
-    };
-    assert_eq!(names(&injected), (vec!["g".to_owned()], 0), "a row has the name of the function");
-    assert_eq!(names(&code), (vec!["f".to_owned()], 0));
-    assert_eq!(names(&[injected, code].concat()), (vec!["f".to_owned()], 2));
-}

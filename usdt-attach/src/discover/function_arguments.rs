@@ -4,7 +4,7 @@
 //! convention: `arg0` at the entry, `ret0` at the returns.
 
 use super::functions::print;
-use super::{ArgumentGuard, DebugFile, FileBytes, InterfaceWords, UseInjected};
+use super::{ArgumentGuard, DebugFile, FileBytes, InterfaceWords};
 use gobinary::GoBinary;
 use gobinary::dwarf::{DebugInfo, DebugInfoError};
 use gobinary::function_entry::Location;
@@ -32,8 +32,6 @@ pub struct FunctionOptions {
     /// Whether to warn about inlined calls of functions that have code, too. It takes longer, because
     /// the tables of all functions are read.
     pub lists_inlined_calls: bool,
-    /// Whether probes that were injected into the functions are used.
-    pub use_injected: UseInjected,
 }
 
 /// The arguments of a probe.

@@ -6,12 +6,13 @@
 
 use super::function_arguments::{ArgumentReader, FunctionArguments, FunctionOptions};
 use super::injected::{InjectedProbes, function_probe};
-use super::{FileBytes, Object, Probe, ScannedObject, Source, UseInjected, debug_files};
+use super::{FileBytes, Object, Probe, ScannedObject, Source, debug_files};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::function_search::{FoundFunction, FunctionSites};
 use gobinary::inlined_calls::InlinedCall;
 use gobinary::refused::{Refused, first_names};
+use gobinary::signature::Signature;
 use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern, RETURN};
 use gobinary::value_path::Point;
 use indexmap::{IndexMap, IndexSet};
@@ -55,9 +56,7 @@ pub(super) fn add_function_probes(
     let debug_bytes = debug_file.as_ref().map(|file| file.bytes(&bytes));
     if let Some(mut search) = Search::start(&bytes, debug_bytes.as_ref(), options) {
         let path = Escaped::new(&one.object.path).to_string();
-        if options.use_injected != UseInjected::Never {
-            search.injected = InjectedProbes::of(&one.probes);
-        }
+        search.injected = InjectedProbes::of(&one.probes);
         search.add(&patterns);
         one.probes.extend(search.probes.into_iter().map(Arc::new));
         messages.extend(search.messages.into_iter().map(|message| format!("{path}: {message}")));
@@ -143,66 +142,95 @@ impl<'a, 'n> Search<'a, 'n> {
             ));
             return;
         }
+        let wants_of = |name: &str| {
+            [false, true].map(|is_return| {
+                patterns.iter().any(|p| p.is_return == is_return && p.matches_symbol(name))
+            })
+        };
         for name in &found.inlined {
             self.refused.add(name, "the compiler inlined its calls, so that it has no code of its own; a `//go:noinline` comment prevents that");
         }
-        for function in &found.functions {
-            let wants = |is_return| {
-                patterns
-                    .iter()
-                    .any(|p| p.is_return == is_return && p.matches_symbol(&function.name))
-            };
-            let wants = self.add_injected(function, [wants(false), wants(true)]);
-            if wants == [false, false] {
-                continue;
-            }
-            match self.go.function_sites(function) {
-                Ok(sites) => self.add_sites(function, &sites, wants),
-                Err(reason) => self.refused.add(&function.name, reason.to_string()),
-            }
-        }
         self.inlined = found.inlined;
-        if self.lists_inlined_calls {
-            self.inlined.extend(found.functions.into_iter().map(|function| function.name));
-        }
-    }
-
-    /// Adds the entry and the returns that are wanted and have an injected probe. Returns those that
-    /// are still wanted.
-    fn add_injected(&mut self, function: &FoundFunction, mut wants: [bool; 2]) -> [bool; 2] {
-        for (wants, suffix, at) in wants
-            .iter_mut()
-            .zip(["", RETURN])
-            .zip([Point::Entry, Point::Return])
-            .map(|((w, s), p)| (w, s, p))
-        {
-            let name = format!("{}{suffix}", function.name);
-            let Some(injected) = self.injected.find(&name).filter(|_| *wants) else { continue };
-            let signature = self.arguments.signature(function);
-            match function_probe(injected, &name, signature.as_ref(), at, &mut self.arguments) {
-                Ok(probe) => {
-                    self.probes.push(probe);
-                    *wants = false;
-                }
-                Err(path) => {
-                    self.unused.add(&name, format!("the injected probe does not show `{path}`"));
-                }
+        for function in found.functions {
+            let has_injected = self.add_function(&function, wants_of(&function.name));
+            if self.lists_inlined_calls && !has_injected {
+                self.inlined.push(function.name);
             }
         }
-        wants
     }
 
-    /// Adds the entry, the returns, or both.
-    fn add_sites(&mut self, function: &FoundFunction, sites: &FunctionSites, wants: [bool; 2]) {
-        let [wants_entry, wants_return] = wants;
+    /// Adds the entry, the returns, or both of a function with code: at its injected probes, if it has
+    /// any, and in its code. Returns whether it has all that are wanted as injected probes.
+    fn add_function(&mut self, function: &FoundFunction, wants: [bool; 2]) -> bool {
+        let sites = self.go.function_sites(function);
         let signature = self.arguments.signature(function);
+        let injected = self.add_injected(function, signature.as_ref(), wants);
+        match sites {
+            Ok(sites) => self.add_sites(function, &sites, signature.as_ref(), wants, injected),
+            Err(_) if injected == wants => {}
+            Err(reason) => self.refused.add(&function.name, reason.to_string()),
+        }
+        injected == wants
+    }
+
+    /// Adds the entry and the returns that are wanted and have an injected probe. Returns which.
+    fn add_injected(
+        &mut self,
+        function: &FoundFunction,
+        signature: Option<&Signature>,
+        wants: [bool; 2],
+    ) -> [bool; 2] {
+        let [wants_entry, wants_return] = wants;
+        [("", Point::Entry, wants_entry), (RETURN, Point::Return, wants_return)].map(
+            |(suffix, at, is_wanted)| {
+                let name = format!("{}{suffix}", function.name);
+                let injected = self.injected.find(&name).filter(|_| is_wanted);
+                let Some(injected) = injected else { return false };
+                let probe = function_probe(injected, &name, signature, at, &mut self.arguments);
+                match probe {
+                    Ok(probe) => {
+                        self.probes.push(probe);
+                        true
+                    }
+                    Err(path) => {
+                        let why = format!("the injected probe does not show `{path}`");
+                        self.unused.add(&name, why);
+                        false
+                    }
+                }
+            },
+        )
+    }
+
+    /// Adds the entry, the returns, or both in the code of a function. `injected` says which of them
+    /// have an injected probe.
+    fn add_sites(
+        &mut self,
+        function: &FoundFunction,
+        sites: &FunctionSites,
+        signature: Option<&Signature>,
+        [wants_entry, wants_return]: [bool; 2],
+        [_, has_injected_return]: [bool; 2],
+    ) {
         if wants_entry {
-            let arguments = self.arguments.arguments(function, signature.as_ref(), Point::Entry);
+            let arguments = self.arguments.arguments(function, signature, Point::Entry);
             self.probes.extend(self.probe(&function.name, sites.entry, &arguments));
         }
         if !wants_return {
             return;
         }
+        if !has_injected_return {
+            self.explain_missed_returns(function, sites);
+        }
+        let results = self.arguments.arguments(function, signature, Point::Return);
+        let name = format!("{}{RETURN}", function.name);
+        for at in &sites.returns {
+            self.probes.extend(self.probe(&name, *at, &results));
+        }
+    }
+
+    /// Adds a message if calls of a function return elsewhere or never.
+    fn explain_missed_returns(&mut self, function: &FoundFunction, sites: &FunctionSites) {
         if sites.returns.is_empty() {
             self.refused.add(
                 &function.name,
@@ -219,11 +247,6 @@ impl<'a, 'n> Search<'a, 'n> {
                 function.name,
                 targets.join(", ")
             ));
-        }
-        let results = self.arguments.arguments(function, signature.as_ref(), Point::Return);
-        let name = format!("{}{RETURN}", function.name);
-        for at in &sites.returns {
-            self.probes.extend(self.probe(&name, *at, &results));
         }
     }
 

@@ -7,7 +7,7 @@
 use super::enum_labels::EnumLabels;
 use super::function_arguments::FunctionOptions;
 use super::function_probes::add_function_probes;
-use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, UseInjected, catalog};
+use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
@@ -28,7 +28,8 @@ use std::sync::Arc;
 /// A Go binary that cannot have function entries gets a warning that says why.
 ///
 /// Functions that a glob names as `func:SYMBOL` or `func:SYMBOL%return` are added, too, without
-/// arguments that options name.
+/// arguments that options name. A function with injected probes is added at these and in its code;
+/// a plan [chooses](crate::plan::Options::choose_sites).
 pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
     add_functions(found, globs, &FunctionOptions::default());
 }
@@ -36,7 +37,7 @@ pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
 /// As [`add_function_entries`], with the options of a command:
 /// [`Options::function_options`](crate::plan::Options::function_options) returns them.
 pub fn add_functions(found: &mut [ScannedObject], globs: &[String], options: &FunctionOptions) {
-    add_all_function_probes(found, globs, options);
+    found.iter_mut().for_each(|one| add_function_probes(one, globs, options));
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
     wanted.dedup_by_key(|p| p.name);
@@ -57,38 +58,6 @@ pub fn add_functions(found: &mut [ScannedObject], globs: &[String], options: &Fu
                 one.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
             }
         }
-    }
-}
-
-/// Adds function probes, with [`UseInjected::All`] either all or none of them at injected probes.
-fn add_all_function_probes(
-    found: &mut [ScannedObject],
-    globs: &[String],
-    options: &FunctionOptions,
-) {
-    let before: Vec<(usize, usize)> =
-        found.iter().map(|one| (one.probes.len(), one.warnings.len())).collect();
-    found.iter_mut().for_each(|one| add_function_probes(one, globs, options));
-    if options.use_injected != UseInjected::All {
-        return;
-    }
-    let added =
-        found.iter().zip(&before).flat_map(|(one, (probes, _))| one.probes.iter().skip(*probes));
-    let (injected, others): (Vec<&Arc<Probe>>, Vec<&Arc<Probe>>) =
-        added.partition(|probe| probe.injected.is_some());
-    let Some(example) = injected.first().filter(|_| !others.is_empty()) else { return };
-    let message = format!(
-        "the injected probe of {} is not used: not all of the functions have injected probes for the entry and the return",
-        example.full_name()
-    );
-    let options = FunctionOptions { use_injected: UseInjected::Never, ..options.clone() };
-    for (one, (probes, warnings)) in found.iter_mut().zip(before) {
-        one.probes.truncate(probes);
-        one.warnings.truncate(warnings);
-        add_function_probes(one, globs, &options);
-    }
-    if let Some(first) = found.first_mut() {
-        first.warnings.push(Warning::new(WarningKind::SkippedProbe, message));
     }
 }
 

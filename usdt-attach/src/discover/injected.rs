@@ -2,8 +2,9 @@
 //! into a function costs less than one in the function's code, and its return probe also fires if a
 //! panic ends the call.
 //!
-//! The schema of such a probe names its function. It is used only if it shows all arguments that
-//! are asked for, because its arguments were chosen during the build.
+//! The schema of such a probe names its function. It is added only if it shows all arguments that
+//! are asked for, because its arguments were chosen during the build. The function in its code is
+//! added as well, and [`choose_sites`](crate::plan::Options::choose_sites) takes one of the two.
 
 use super::function_arguments::{ArgumentReader, with_source_name};
 use super::{Probe, SchemaSource};
@@ -14,19 +15,6 @@ use stapsdt::argspec;
 use stapsdt::schema;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// When injected probes are used for function probes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UseInjected {
-    /// Never.
-    #[default]
-    Never,
-    /// For each function that has one.
-    Each,
-    /// Only if all functions have one at both of their ends. The starts and ends of injected probes are
-    /// paired by goroutine, those in the functions' code by frame, and a session has one way.
-    All,
-}
 
 /// The injected probes of a file by function.
 #[derive(Default)]

@@ -46,7 +46,6 @@ pub use functions::{RuntimeEntries, add_function_entries, add_functions, runtime
 pub use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
-pub use injected::UseInjected;
 pub(crate) use linker::{Linker, script_interpreter};
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};

@@ -141,7 +141,7 @@ impl Probe {
     }
 
     /// Returns true for function probes, at injected probes or not.
-    pub(crate) fn is_function(&self) -> bool {
+    pub fn is_function(&self) -> bool {
         self.source == Source::Function || self.injected.is_some()
     }
 

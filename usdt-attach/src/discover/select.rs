@@ -15,7 +15,8 @@
 
 use crate::discover::{Object, Probe, ScannedObject};
 use crate::error::{Error, Result};
-use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern, RETURN};
+pub use gobinary::symbol_pattern::RETURN;
+use gobinary::symbol_pattern::{FUNCTIONS, FunctionPattern};
 use indexmap::IndexSet;
 use std::fmt;
 use std::sync::Arc;

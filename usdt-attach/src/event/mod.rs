@@ -244,6 +244,20 @@ impl<'a> Event<'a> {
         self.is_stub
     }
 
+    /// The frame of the call that the event belongs to: the distance in bytes from the top of the
+    /// goroutine's stack to the stack pointer. It is the same at the entry and the return of a call,
+    /// and less for the calls around it.
+    ///
+    /// `None` unless [`Options::call_frames`](crate::plan::Options::call_frames) is set and the probe is
+    /// in the code of a Go function.
+    pub fn frame(&self) -> Option<u64> {
+        let field = self.layout.frame?;
+        let read = |slot: ArgSlot| {
+            if self.has_fault(slot.fault) { None } else { slot.read(self.record) }
+        };
+        Some(read(field.top)?.wrapping_sub(read(field.stack_pointer)?))
+    }
+
     /// The user stack, innermost frame first: an instruction address, then return addresses. Empty
     /// if the kernel could not walk the stack; `None` if stacks are not recorded.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
@@ -434,6 +448,7 @@ mod tests {
             size: 104,
             reads: Vec::new(),
             goid: true,
+            frame: None,
             stack: None,
             args: vec![
                 view("status", Kind::Int, slot(48, 4, true), None),

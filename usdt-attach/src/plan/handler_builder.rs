@@ -24,6 +24,8 @@ pub(super) enum HandlerSpec<'a> {
     Record {
         max_string: u32,
         stack: Option<u32>,
+        /// Whether to record the frame of the call.
+        has_frame: bool,
     },
     Count {
         by: &'a [Subject],
@@ -72,8 +74,8 @@ pub(super) fn compile(
     let filter = filter.map(|f| builder.condition(&f.0)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
     let action = match spec {
-        HandlerSpec::Record { max_string, stack } => {
-            Action::Record(Layout::new(arguments, *max_string, *stack))
+        HandlerSpec::Record { max_string, stack, has_frame } => {
+            Action::Record(Layout::new(arguments, *max_string, *stack, *has_frame))
         }
         HandlerSpec::Count { by: [] } => Action::Count,
         HandlerSpec::Count { by } => {

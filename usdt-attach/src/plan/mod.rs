@@ -29,6 +29,7 @@ mod access;
 mod arguments;
 mod condition;
 mod filter;
+mod function_sites;
 mod handler;
 mod handler_builder;
 mod histogram;
@@ -58,6 +59,7 @@ use crate::discover::{Object, ObjectId};
 use crate::error::{Error, Result};
 use crate::filter::PROCESS;
 use crate::kernel::ProcessTree;
+use gobinary::symbol_pattern::FUNCTIONS;
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -118,6 +120,13 @@ pub struct PlannedProbe {
     pub provider: String,
     /// The probe's name as the note spells it.
     pub name: String,
+}
+
+impl PlannedProbe {
+    /// Returns the symbol of the function, if the probe is one of a function.
+    pub fn function(&self) -> Option<&str> {
+        (self.provider == FUNCTIONS).then(|| function_sites::function_name(&self.name))
+    }
 }
 
 impl PlannedObject {

@@ -17,6 +17,7 @@
 //! Starts whose end never comes, as after a panic or a `longjmp`, stay at the bottom of the stack.
 //! The calls above still pair, however many of them there are.
 
+use super::arguments::OperandResult;
 use super::handler::{Action, FrameRegion, KeyWrite};
 use super::handler_builder::HandlerBuilder;
 use super::reads::ArgSlot;
@@ -138,22 +139,10 @@ impl HandlerBuilder<'_> {
     /// Lays out a key of the process id, the goroutine, and the distance of the stack pointer from
     /// the top of the stack (`runtime.g.stack.hi`).
     fn frame_key(&mut self, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
-        /// The offset of `stack.hi` in `runtime.g`, which begins with `stack`.
-        const STACK_HI: i64 = 8;
         let arch = self.arguments.arch;
         let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
-        let g = Register::gpr(goroutine_register(arch));
-        let stack_pointer = match arch {
-            Arch::X86_64 => Register::gpr(4),
-            Arch::Aarch64 => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
-        };
-        let word = |operand| {
-            let value = Value { size: 8, signed: false, float: false, operand };
-            Ok(value.into())
-        };
-        let top = Operand::Memory { disp: Expr::number(STACK_HI), base: Some(g), index: None };
-        let operands = [g, stack_pointer].map(|r| word(Operand::Register(r)));
-        let operands = [&operands[..], &[word(top)]].concat();
+        let g = word(Operand::Register(Register::gpr(goroutine_register(arch))));
+        let operands = [&[g][..], &frame_operands(arch)].concat();
         let slots = self.layout.read_all(&operands, arch);
         let mut slots = slots.into_iter().collect::<Result<Vec<ArgSlot>, String>>()?.into_iter();
         let mut next = || slots.next().ok_or_else(String::new);
@@ -180,6 +169,25 @@ impl HandlerBuilder<'_> {
             Nesting { label_faults }
         })
     }
+}
+
+/// Returns the stack pointer and the top of the goroutine's stack (`runtime.g.stack.hi`). Their
+/// distance is that of the frame of a call.
+pub(super) fn frame_operands(arch: Arch) -> [OperandResult; 2] {
+    /// The offset of `stack.hi` in `runtime.g`, which begins with `stack`.
+    const STACK_HI: i64 = 8;
+    let stack_pointer = match arch {
+        Arch::X86_64 => Register::gpr(4),
+        Arch::Aarch64 => Register { id: RegisterId::Sp, bits: 64, shift: 0 },
+    };
+    let g = Register::gpr(goroutine_register(arch));
+    let top = Operand::Memory { disp: Expr::number(STACK_HI), base: Some(g), index: None };
+    [Operand::Register(stack_pointer), top].map(word)
+}
+
+fn word(operand: Operand) -> OperandResult {
+    let value = Value { size: 8, signed: false, float: false, operand };
+    Ok(value.into())
 }
 
 #[cfg(test)]

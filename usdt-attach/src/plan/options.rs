@@ -4,7 +4,7 @@ use super::histogram::Scale;
 use super::site::NopOptimization;
 use crate::bpf::cpus::cpu_ids_end;
 use crate::discover::select::Glob;
-use crate::discover::{DebugFile, FunctionOptions, UseInjected};
+use crate::discover::{DebugFile, FunctionOptions};
 use crate::filter::{Filter, Subject};
 use crate::kernel::ProcessTree;
 use std::path::PathBuf;
@@ -48,6 +48,9 @@ pub struct Options {
     pub max_string: u32,
     /// Records the user stack with up to this many return addresses; `None` records no stacks.
     pub stack: Option<u32>,
+    /// Records which call of a function an event belongs to, for
+    /// [`Event::frame`](crate::event::Event::frame). The default is false.
+    pub call_frames: bool,
     /// Names of integer or pointer arguments to read as C strings.
     pub strings: Vec<String>,
     /// The arguments of function probes to read, each as a path such as `r.URL.Path`, or with a name
@@ -130,21 +133,6 @@ impl Options {
             used: used.collect(),
             debug_files: self.debug_files.clone(),
             lists_inlined_calls: false,
-            use_injected: self.use_injected(),
-        }
-    }
-}
-
-impl Options {
-    /// Returns when injected probes can be used for functions. A latency pairs them as a stack of each
-    /// goroutine, which is complete only if every call is taken.
-    fn use_injected(&self) -> UseInjected {
-        let takes_all =
-            self.filter.is_none() && self.sample.is_none_or(|n| n <= 1) && self.rate.is_none();
-        match &self.mode {
-            Mode::Latency { key: None, .. } if takes_all => UseInjected::All,
-            Mode::Latency { .. } => UseInjected::Never,
-            _ => UseInjected::Each,
         }
     }
 }
@@ -166,6 +154,7 @@ impl Default for Options {
             limit: None,
             max_string: 128,
             stack: None,
+            call_frames: false,
             strings: Vec::new(),
             args: Vec::new(),
             debug_files: Vec::new(),

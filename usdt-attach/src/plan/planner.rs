@@ -1,6 +1,7 @@
 //! Building a plan: choosing sites, compiling their handlers, and laying out the table.
 
 use super::arguments::Arguments;
+use super::function_sites::{Choice, choose, function_name};
 use super::handler_builder::{CompiledHandler, HandlerSpec, compile};
 use super::histogram::{MAX_LINEAR, Scale, unit_of};
 use super::nesting::PairBy;
@@ -13,11 +14,11 @@ use crate::discover::Source;
 use crate::discover::select::Selected;
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::filter::Subject;
-use gobinary::symbol_pattern::RETURN;
 use indexmap::IndexSet;
 use stapsdt::argspec::Arch;
 use stapsdt::elf::Machine;
 use stapsdt::escape::Escaped;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// `e_machine` of i386.
@@ -66,7 +67,10 @@ impl Plan {
     /// explains why the first site was skipped.
     pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
         let mut planner = Planner { options, warnings: Vec::new(), first_problem: None };
-        let candidates = planner.candidates(selected)?;
+        let Choice { selected, skipped, message } = choose(selected, options);
+        skipped.iter().for_each(|(name, problem)| planner.skip(name, problem));
+        message.into_iter().for_each(|text| planner.warn(WarningKind::SkippedProbe, text));
+        let candidates = planner.candidates(&selected)?;
         let plan = planner.assemble(&candidates)?;
         Ok((plan, planner.warnings))
     }
@@ -125,21 +129,7 @@ impl<'a> Planner<'a> {
             let role = self.role(selected)?;
             out.push(Candidate { selected, attach_point, arguments, role });
         }
-        self.reject_mixed_pairs(&mut out);
         Ok(out)
-    }
-
-    /// Removes the injected probes of functions if a latency also has functions at their code, as of
-    /// libraries that were loaded later: a session pairs all calls by goroutine, or all by frame.
-    fn reject_mixed_pairs(&mut self, candidates: &mut Vec<Candidate<'a>>) {
-        let is_injected = |c: &Candidate<'_>| c.selected.probe.injected.is_some();
-        let is_at_code = |c: &Candidate<'_>| c.selected.probe.source == Source::Function;
-        if matches!(self.options.mode, Mode::Latency { .. }) && candidates.iter().any(is_at_code) {
-            for candidate in candidates.extract_if(.., |c| is_injected(c)) {
-                let name = candidate.selected.probe.full_name();
-                self.skip(&name, "its injected probe cannot be measured together with functions that have none; measure it with another command");
-            }
-        }
     }
 
     /// Returns the part that a selected site has in the mode of the plan.
@@ -156,13 +146,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns what pairs starts with ends: the subject in the options, else the frame of the call if
-    /// all sites are those of functions, else the goroutine if all sites have one, else the thread.
+    /// the starts are the entries of functions and the ends their returns, else the goroutine if all
+    /// sites have one, else the thread.
     fn pairing_key(&self, candidates: &[Candidate<'_>]) -> PairBy {
         let name = match &self.options.mode {
             Mode::Latency { key: Some(key), .. } => return PairBy::Subject(key.clone()),
-            _ if candidates.iter().all(|c| c.selected.probe.source == Source::Function) => {
-                return PairBy::Frame;
-            }
+            _ if are_whole_calls(candidates) => return PairBy::Frame,
             _ if candidates.iter().all(|c| c.arguments.goid.is_some()) => "goid",
             _ => "tid",
         };
@@ -235,6 +224,7 @@ impl<'a> Planner<'a> {
                 (Mode::Record, _) => HandlerSpec::Record {
                     max_string: self.options.max_string,
                     stack: self.options.stack,
+                    has_frame: self.options.call_frames && probe.source == Source::Function,
                 },
                 (Mode::Count { .. }, _) => HandlerSpec::Count { by: &by },
                 (Mode::Histogram { value, scale, .. }, _) => {
@@ -357,9 +347,14 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Returns the name of the function of a function probe.
-fn function_name(probe: &str) -> &str {
-    probe.strip_suffix(RETURN).unwrap_or(probe)
+/// Returns true if the sites are in the code of functions, the starts at their entries and the ends at
+/// their returns.
+fn are_whole_calls(candidates: &[Candidate<'_>]) -> bool {
+    let of = |role| candidates.iter().filter(move |c| c.role == role).map(|c| &*c.selected.probe);
+    let starts: HashSet<&str> = of(Role::Start).map(|probe| probe.name.as_str()).collect();
+    candidates.iter().all(|c| c.selected.probe.source == Source::Function)
+        && of(Role::End)
+            .all(|probe| probe.is_function_return() && starts.contains(function_name(&probe.name)))
 }
 
 /// Says why a file for another machine cannot be traced here.

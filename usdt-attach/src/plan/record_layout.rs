@@ -18,6 +18,7 @@
 //! bytes that the string does not use.
 
 use super::arguments::{Argument, Arguments};
+use super::nesting::frame_operands;
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use crate::discover::EnumLabels;
 pub(crate) use crate::discover::NATIVE;
@@ -49,8 +50,21 @@ pub(crate) struct Layout {
     pub args: Vec<ArgView>,
     /// True if the goroutine id is recorded.
     pub goid: bool,
+    /// The frame of the call; `None` if no frames are recorded, or if the site is not in the code of
+    /// a Go function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<FrameField>,
     /// The user stack; `None` if no stacks are recorded.
     pub stack: Option<StackField>,
+}
+
+/// The place in the record of what tells the frame of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+pub(crate) struct FrameField {
+    /// The stack pointer.
+    pub stack_pointer: ArgSlot,
+    /// The top of the stack of the goroutine.
+    pub top: ArgSlot,
 }
 
 /// The place of a user stack in the record.
@@ -113,14 +127,27 @@ pub(crate) struct StringField {
 
 impl Layout {
     /// Lays out the record of a probe.
-    pub(super) fn new(arguments: &Arguments, max_string: u32, stack: Option<u32>) -> Layout {
+    pub(super) fn new(
+        arguments: &Arguments,
+        max_string: u32,
+        stack: Option<u32>,
+        has_frame: bool,
+    ) -> Layout {
         let mut builder = LayoutBuilder::new(ARGS);
         let goid = arguments
             .goid
             .as_ref()
             .is_some_and(|operand| builder.read_word(GOID, operand, arguments.arch));
-        let operands: Vec<_> = arguments.list.iter().flat_map(Argument::record_operands).collect();
+        // The frame comes first, so that its fault bit is not shared.
+        let frame = has_frame.then(|| frame_operands(arguments.arch));
+        let words = arguments.list.iter().flat_map(Argument::record_operands);
+        let operands: Vec<_> = frame.into_iter().flatten().chain(words).collect();
         let mut slots = builder.read_all(&operands, arguments.arch).into_iter();
+        let mut next = || slots.next().and_then(Result::ok);
+        let frame = match has_frame.then(|| [next(), next()]) {
+            Some([Some(stack_pointer), Some(top)]) => Some(FrameField { stack_pointer, top }),
+            _ => None,
+        };
         let mut args = Vec::new();
         for argument in &arguments.list {
             // There is a slot for each operand, in the same order.
@@ -144,7 +171,14 @@ impl Layout {
             builder.reads.push(ReadOp::Stack { to, frames });
             StackField { at: to, frames }
         });
-        Layout { size: builder.end.next_multiple_of(8), reads: builder.reads, args, goid, stack }
+        Layout {
+            size: builder.end.next_multiple_of(8),
+            reads: builder.reads,
+            args,
+            goid,
+            frame,
+            stack,
+        }
     }
 }
 
@@ -276,7 +310,7 @@ mod tests {
     use crate::discover::{Probe, Source, sample};
 
     fn layout_of(probe: &Probe) -> Layout {
-        Layout::new(&Arguments::new(probe, &[]), 64, None)
+        Layout::new(&Arguments::new(probe, &[]), 64, None, false)
     }
 
     fn probe(args: &str, schema: Option<&[(&str, Kind)]>) -> Probe {

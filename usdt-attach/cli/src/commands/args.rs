@@ -220,7 +220,7 @@ impl HitArgs {
             wait_or_fail(&target, &found, globs, self.require_match)?;
         }
         if let Some(costs) = hit_costs {
-            report_entry_cost(&selected, self.single_step, costs);
+            report_entry_cost(&options.choose_sites(&selected), self.single_step, costs);
         }
         let options = Options {
             pids,

@@ -231,12 +231,10 @@ impl Run<'_> {
         warn(warnings);
         warn(found.iter().flat_map(|f| &f.warnings));
         found.retain(|f| !f.probes.is_empty());
-        let selected = select_if_any(&found, &globs);
         // A service waits for a program even if nobody runs it.
         if !self.is_service || self.target.can_grow(&found) {
             wait_or_fail(&self.target, &found, &globs, self.require_match)?;
         }
-        report_entry_cost(&selected, false, hit_costs);
         if let Some(globs) = self.default_globs {
             // Libraries are attached to when they are followed; their pairs are entries already.
             let mut known = self.target.libraries(&found)?.objects;
@@ -244,6 +242,7 @@ impl Run<'_> {
             add_default_entries(&mut config, globs, &select_if_any(&known, globs));
         }
         config.check().map_err(Error::usage)?;
+        report_entry_cost(&config.sites(&found), false, hit_costs);
         let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
         let files = found.len() as u64;
         let left_out = match (&children, &processes) {

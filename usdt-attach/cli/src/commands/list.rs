@@ -11,8 +11,9 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover::select::{Selected, select};
-use usdt_attach::discover::{self, FunctionOptions, ScannedObject, SchemaSource, UseInjected};
+use usdt_attach::discover::{self, FunctionOptions, ScannedObject, SchemaSource};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
+use usdt_attach::plan::Options;
 use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
@@ -65,17 +66,13 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         discover::SchemaFile::read(file)?.apply(&mut found);
     }
     let debug_files = open_debug_files(&args.debug_files, &found)?;
-    let options = FunctionOptions {
-        debug_files,
-        lists_inlined_calls: true,
-        use_injected: UseInjected::Each,
-        ..FunctionOptions::default()
-    };
+    let options =
+        FunctionOptions { debug_files, lists_inlined_calls: true, ..FunctionOptions::default() };
     discover::add_functions(&mut found, &globs, &options);
     drop(progress);
     warn(warnings);
     warn(found.iter().flat_map(|f| &f.warnings));
-    let selected = select(&found, &globs)?;
+    let selected = Options::default().choose_sites(&select(&found, &globs)?);
     if selected.is_empty() {
         say(&format!("{place}: no probes"));
         suggest_runtime_probes(args, &found);

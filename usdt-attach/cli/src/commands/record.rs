@@ -56,7 +56,10 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
             "--stack needs --format jsonl: the other formats have no place for stacks",
         ));
     }
-    attach(args.trace.request(), |plan, symbols| {
+    let mut request = args.trace.request();
+    // Pairs the entry and the return of a function.
+    request.options.call_frames = format == Format::Chrome;
+    attach(request, |plan, symbols| {
         let cannot_write = |source| Error::open(args.output.clone(), source);
         let out: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(io::stdout().lock())

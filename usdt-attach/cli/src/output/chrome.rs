@@ -52,6 +52,9 @@ enum PairId {
     Argument(u64),
     /// The ID of a goroutine or thread, whose slices are nested.
     Track(u64),
+    /// The ID of a goroutine, and the frame of a call of a function. A start with the frame of an open
+    /// one replaces it: a panic has ended that call.
+    Frame(u64, u64),
 }
 
 /// What the hits of a probe become.
@@ -153,7 +156,7 @@ impl<W: Write> ChromeWriter<W> {
         let id = key.id;
         let stack = self.open.entry(key).or_default();
         let replaced = match id {
-            PairId::Argument(_) => match stack.pop() {
+            PairId::Argument(_) | PairId::Frame(..) => match stack.pop() {
                 Popped::Call(replaced) => Some(replaced),
                 Popped::TooDeep | Popped::Empty => None,
             },
@@ -185,7 +188,7 @@ impl<W: Write> ChromeWriter<W> {
         end_track: Track,
         end_args: Value,
     ) -> io::Result<()> {
-        let name = pairs::stem(&start.name).replace("__", "_");
+        let name = pairs::work_name(start);
         let begin_ns = self.begin_ns.unwrap_or(open.time_ns);
         let start_ts = microseconds_since(begin_ns, open.time_ns);
         let end_ts = microseconds_since(begin_ns, event.time_ns);
@@ -309,10 +312,12 @@ impl<W: Write> ChromeWriter<W> {
     }
 }
 
-/// Pairs starts and ends by an argument `id`, or else by the goroutine or thread.
+/// Pairs starts and ends by the frame of a function's call, or else by an argument `id`, or else by the
+/// goroutine or thread.
 fn pair_key(start: &Arc<PlannedProbe>, event: &Event<'_>, track: Track) -> PairKey {
     use usdt_attach::event::Value::{Pointer, Signed, Unsigned};
-    let id = match event.arg("id") {
+    let id = match event.arg("id").filter(|_| start.function().is_none()) {
+        _ if let Some(frame) = event.frame() => PairId::Frame(track.id, frame),
         Some(Unsigned(n) | Pointer(n)) => PairId::Argument(n),
         Some(Signed(n)) => PairId::Argument(n as u64),
         _ => PairId::Track(track.id),

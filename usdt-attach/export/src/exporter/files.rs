@@ -4,9 +4,7 @@ use super::{Exporter, Settings};
 use crate::config::Config;
 use crate::job::Job;
 use std::collections::HashSet;
-use usdt_attach::discover::{
-    self, FunctionOptions, ObjectId, ScannedObject, Source, is_process_alive,
-};
+use usdt_attach::discover::{self, FunctionOptions, ObjectId, ScannedObject, is_process_alive};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -75,7 +73,7 @@ impl Exporter<'_> {
         let debug_files = self.settings.debug_files.clone();
         let options = &FunctionOptions { debug_files, ..new.function_options() };
         for file in &mut self.settings.found {
-            file.probes.retain(|probe| probe.source != Source::Function);
+            file.probes.retain(|probe| !probe.is_function());
             let reported = std::mem::take(&mut file.warnings);
             discover::add_functions(std::slice::from_mut(file), globs, options);
             for warning in &file.warnings {

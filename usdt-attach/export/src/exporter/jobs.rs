@@ -4,8 +4,24 @@ use super::Exporter;
 use super::files::{Traced, attach_groups, is_refusal, retry};
 use crate::config::Config;
 use crate::job::{Entry, Job, Scope, entries};
+use std::collections::HashSet;
+use std::sync::Arc;
 use usdt_attach::discover::ScannedObject;
+use usdt_attach::discover::select::Selected;
 use usdt_attach::error::Result;
+
+impl Config {
+    /// Returns the sites in files that the entries attach to, each once.
+    pub fn sites(&self, found: &[ScannedObject]) -> Vec<Selected> {
+        let mut known = HashSet::new();
+        let scope = Scope::new(&self.limits, false);
+        // `check` has reported entries that are not valid.
+        let jobs = entries(self).into_iter().filter_map(|entry| Job::new(entry, &scope).ok());
+        let mut sites: Vec<Selected> = jobs.flat_map(|job| job.sites_in(found)).collect();
+        sites.retain(|site| known.insert(Arc::as_ptr(&site.probe)));
+        sites
+    }
+}
 
 impl Exporter<'_> {
     /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new

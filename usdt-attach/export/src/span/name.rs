@@ -1,6 +1,7 @@
 //! Names of spans.
 
 use super::attribute;
+use crate::pairs::work_name;
 use usdt_attach::event::Event;
 
 /// What the name of a span is made of, as known at its start.
@@ -57,8 +58,7 @@ fn value(event: &Event<'_>, name: &str) -> Option<String> {
 
 /// The name of a span without a template: the name of the start without its suffix.
 fn default_name(event: &Event<'_>) -> String {
-    let name = crate::pairs::stem(&event.probe.name).replace("__", "_");
-    format!("{}:{name}", event.probe.provider)
+    format!("{}:{}", event.probe.provider, work_name(event.probe))
 }
 
 /// Replaces each `{ARGUMENT}` by the value of that argument, or by nothing if there is none.

@@ -29,6 +29,8 @@ struct OpenSpan {
     span: Span,
     key: OpenKey,
     track: Track,
+    /// The frame of the call, if the span is one of a function; see [`Event::frame`].
+    frame: Option<u64>,
     /// The arguments of the start that the name contains.
     name_values: NameValues,
     /// The enclosing span, if this one names it as its parent.
@@ -62,6 +64,9 @@ pub struct SpanCounts {
 /// argument pairs them, it identifies one span, and a start replaces an open one with the same
 /// value.
 ///
+/// The entry and the return of a function have the same frame, which pairs them. A call that a panic
+/// ended has no return: it is given up as soon as its goroutine is in a call at its frame or outside.
+///
 /// A span becomes a child of the span that was started last, and is still open, in the same
 /// goroutine, or in the same thread outside of Go. If there is none, it becomes a child of the span
 /// that was open where its goroutine was created, as long as that one is open.
@@ -94,6 +99,8 @@ struct Entry {
     config: config::Span,
     start: Glob,
     end: Glob,
+    /// True if the start is the entry of functions, and the end their returns.
+    is_function: bool,
 }
 
 /// What an event is for an entry of the configuration.
@@ -110,6 +117,7 @@ impl Pairing {
         let entry = |config: &config::Span| Entry {
             start: Glob::new(&config.start),
             end: Glob::new(&config.end),
+            is_function: Glob::new(&config.start).returns().as_ref() == Some(&config.end),
             config: config.clone(),
         };
         Pairing {
@@ -147,7 +155,12 @@ impl Pairing {
                 tracks.get(&track).and_then(|spans| spans.last()).copied()
             });
         }
-        for role in self.roles(event.probe).iter() {
+        let roles = self.roles(event.probe);
+        if let Some(frame) = event.frame() {
+            let is_entry = roles.iter().all(|role| role.is_start);
+            self.give_up_unwound(event.track(), frame, is_entry);
+        }
+        for role in roles.iter() {
             if role.is_start {
                 self.start(role.entry, event);
             } else if let Some(span) = self.end(role.entry, event) {
@@ -156,6 +169,26 @@ impl Pairing {
             }
         }
         self.take_unfinished(on_span);
+    }
+
+    /// Gives up the calls of a goroutine that have ended without a return, as a call at a frame shows:
+    /// those nested in it and, at its entry, an earlier one at the same frame.
+    fn give_up_unwound(&mut self, track: Track, frame: u64, is_entry: bool) {
+        loop {
+            let innermost = self
+                .tracks
+                .get(&track)
+                .into_iter()
+                .flatten()
+                .rev()
+                .find_map(|number| Some((*number, self.open.get(number)?.frame?)));
+            match innermost {
+                Some((number, nested)) if nested > frame || is_entry && nested == frame => {
+                    self.give_up(number);
+                }
+                _ => return,
+            }
+        }
     }
 
     /// Gives up the open spans of processes that have ended. Passes those that other spans name as
@@ -196,9 +229,11 @@ impl Pairing {
     }
 
     fn start(&mut self, index: usize, event: &Event<'_>) {
-        let Some(Entry { config, .. }) = self.entries.get(index) else { return };
+        let Some(entry) = self.entries.get(index) else { return };
+        let config = &entry.config;
         let nests = nests(config);
-        let key = open_key(index, config, event);
+        let frame = entry.frame(event);
+        let key = entry.open_key(index, event);
         let track = event.track();
         let id = |name: &Option<String>, size| id_arg(event, name.as_deref()?, size);
         let mut trace_id = None;
@@ -246,7 +281,7 @@ impl Pairing {
         self.start_order.push_back(number);
         let (is_parent, last_ns) = (false, event.time_ns);
         let lost = self.stacks.entry(key.clone()).or_default().push(number);
-        let open = OpenSpan { span, key, track, name_values, parent, is_parent, last_ns };
+        let open = OpenSpan { span, key, track, frame, name_values, parent, is_parent, last_ns };
         self.open.insert(number, open);
         if let Some(lost) = lost {
             self.counts.too_deep += 1;
@@ -269,8 +304,7 @@ impl Pairing {
     }
 
     fn end(&mut self, index: usize, event: &Event<'_>) -> Option<Span> {
-        let config = &self.entries.get(index)?.config;
-        let key = open_key(index, config, event);
+        let key = self.entries.get(index)?.open_key(index, event);
         let stack = self.stacks.get_mut(&key);
         let popped = stack.map_or(Popped::Empty, CallStack::pop);
         if self.stacks.get(&key).is_some_and(CallStack::is_empty) {
@@ -374,7 +408,17 @@ fn nests(config: &config::Span) -> bool {
     matches!(config.key.as_deref(), None | Some("goid" | "tid"))
 }
 
-fn open_key(index: usize, config: &config::Span, event: &Event<'_>) -> OpenKey {
-    let value = pair_value(config.key.as_deref(), event);
-    OpenKey { entry: index, pid: event.pid, value }
+impl Entry {
+    /// Returns the frame that pairs an event, if a frame does.
+    fn frame(&self, event: &Event<'_>) -> Option<u64> {
+        event.frame().filter(|_| self.is_function && nests(&self.config))
+    }
+
+    fn open_key(&self, index: usize, event: &Event<'_>) -> OpenKey {
+        let value = match self.frame(event) {
+            Some(frame) => PairValue::Frame(event.track().id, frame),
+            None => pair_value(self.config.key.as_deref(), event),
+        };
+        OpenKey { entry: index, pid: event.pid, value }
+    }
 }

@@ -82,6 +82,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             problem: None,
         }],
         goid: i.is_multiple_of(2),
+        frame: None,
         stack: None,
     };
     let handler = |i: u32| Handler {
