@@ -59,6 +59,22 @@ fn counts_each_call_and_each_return_once() {
     }
 }
 
+/// The frames of two functions have nothing to do with each other.
+#[test]
+fn pairs_different_functions_by_goroutine() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = build(NEWEST);
+    for backend in backends() {
+        let globs = ["func:main.leaf", "func:main.kinds%return"];
+        let seen = trace(&app, &["latency", "--backend", backend, globs[0], globs[1]]);
+        let rounds = seen.number("Found") / 2;
+        assert_eq!(seen.counts(), BTreeMap::from([("main.kinds%return", rounds)]), "{backend}");
+        assert_eq!(seen.summary["unmatched_starts"], 0, "{backend}: {}", seen.summary);
+    }
+}
+
 #[test]
 fn measures_the_time_of_each_call() {
     if !have(&[Need::Bpf]) {
