@@ -1,9 +1,8 @@
 //! The cost of function probes: of a call, and of attaching to functions of large programs.
 
 use super::on::{HIT, Load, fire};
-use super::service::program;
 use crate::harness::{
-    self, OTHER_CPU, SEAL, memory, our_tool, output, pinned, start_quietly, write,
+    self, OTHER_CPU, SEAL, memory, our_tool, output, pinned, start_quietly, with_path, write,
 };
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, run_rounds};
@@ -111,6 +110,33 @@ fn program_of_functions() -> Result<PathBuf, String> {
     Ok(out)
 }
 
+/// A pinned version, so that figures of different days are of the same program.
+const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.55.1";
+
+/// Builds Prometheus with flags.
+fn prometheus(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
+    const PROGRAM: &str = "github.com/prometheus/prometheus/cmd/prometheus";
+    let folder = harness::folder().join("prometheus-module");
+    let go = |args: &[&str]| {
+        output(with_path(Command::new("go").args(args).current_dir(&folder))).map(drop)
+    };
+    if !folder.join("go.sum").exists() {
+        // Its own go.mod replaces these modules, too.
+        let module = "module example.com/prometheus\n\ngo 1.25\n\n\
+                      replace k8s.io/klog => github.com/simonpasquier/klog-gokit v0.3.0\n\n\
+                      replace k8s.io/klog/v2 => github.com/simonpasquier/klog-gokit/v3 v3.5.0\n";
+        write(&folder.join("go.mod"), module)?;
+        let tools = format!("//go:build tools\n\npackage tools\n\nimport _ \"{PROGRAM}\"\n");
+        write(&folder.join("tools.go"), tools)?;
+        go(&["get", PROMETHEUS])?;
+        go(&["mod", "tidy"])?;
+    }
+    let out = harness::folder().join(name);
+    let path = out.display().to_string();
+    go(&[&["build", "-o", &path], flags, &[PROGRAM]].concat())?;
+    Ok(out)
+}
+
 /// Attaches to an executable and returns the milliseconds from the start of the tracer until its
 /// probes are attached, and its peak resident memory in MiB.
 fn attach(file: &Path, globs: &[&str]) -> Result<Vec<f64>, String> {
@@ -143,23 +169,22 @@ fn has_link(pid: u32, file: &Path) -> bool {
 
 fn attaching() -> Result<Table, String> {
     let many = program_of_functions()?;
-    let large = program::caddy("caddy-stock", &[], "")?;
-    let stripped = program::caddy("caddy-stripped", &["-ldflags=-s -w"], "")?;
+    let large = prometheus("prometheus", &[])?;
+    let stripped = prometheus("prometheus-stripped", &["-ldflags=-s -w"])?;
     let size = |file: &Path| {
         let length = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         format!("{} MiB", length >> 20)
     };
-    const SERVE: &str =
-        "func:github.com/caddyserver/caddy/v2/modules/caddyhttp.(*Server).ServeHTTP";
+    const EXEC: &str = "func:github.com/prometheus/prometheus/promql.(*Engine).exec";
     let (many, large, stripped) = (&many, &large, &stripped);
     let benchmarks = vec![
         Benchmark::new(
-            format!("one function of Caddy, {}, without debug information", size(stripped)),
-            move || attach(stripped, &[SERVE]),
+            format!("one function of Prometheus, {}, without debug information", size(stripped)),
+            move || attach(stripped, &[EXEC]),
         ),
         Benchmark::new(
             format!("the same by an argument, {} with compressed debug information", size(large)),
-            move || attach(large, &[SERVE, "--by", "r.Method"]),
+            move || attach(large, &[EXEC, "--by", "q.q"]),
         ),
         Benchmark::new(format!("{FUNCTIONS} entries"), move || attach(many, &["func:main.f*"])),
         Benchmark::new(format!("{FUNCTIONS} entries and their returns"), move || {
