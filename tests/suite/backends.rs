@@ -9,7 +9,7 @@ use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::{self, select};
 use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
-use usdt_attach::session::{Mechanism, Session, Summary};
+use usdt_attach::session::{Mechanism, Session, SharedBuffer, Summary};
 use usdt_e2e::{
     Fixture, Mode, Need, Process, command, copy, events_and_summary, have, semaphore, semaphore_of,
     tools, wait_for,
@@ -239,6 +239,87 @@ fn bcc_programs_keep_order_and_account_for_every_hit() {
     let limited = Options { limit: Some(100), ..Options::default() };
     let (events, summary) = fire_at_full_speed(backend, 1000, &limited);
     assert_eq!((events, summary.delivered), (100, 100));
+}
+
+/// Three sessions with different records share a small buffer.
+#[test]
+fn shared_buffer_keeps_order_and_accounts_for_every_hit() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let Some(mut buffer) = SharedBuffer::new(SharedBuffer::min_size()).unwrap() else {
+        assert!(!usdt_attach::kernel::detect::detect_features().preemption, "the kernel allows it");
+        return;
+    };
+    let backend = BackendKind::Embedded.backend(Mechanism::Auto).unwrap();
+    let (mut targets, mut sessions) = (Vec::new(), Vec::new());
+    // The last session has no long strings, and ends before the others.
+    for (max_string, per, linger) in [(128, "30000", "1s"), (1000, "30000", "1s"), (8, "500", "0s")]
+    {
+        let app = copy(&Fixture::get("hits", Mode::Sealed));
+        let args = ["-goroutines", "4", "-per", per, "-linger", linger, "-signal"];
+        let target = Process::start(command(&app.path).args(args));
+        let chosen = select::select(&scan_until_mapped(&target), &["e2e:hit".to_owned()]).unwrap();
+        let pids = Some(vec![target.pid()]);
+        let options = Options { pids, max_string, ..Options::default() };
+        let session = buffer.start(Plan::new(&chosen, &options).unwrap().0, &*backend).unwrap();
+        assert!(session.fd().is_none(), "it shares the buffer");
+        sessions.push(session);
+        targets.push((app, target));
+    }
+    wait_for("the programs to handle signals", || {
+        targets.iter().all(|(_, target)| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid()));
+            let caught =
+                status.unwrap().lines().find_map(|l| Some(l.strip_prefix("SigCgt:\t")?.to_owned()));
+            u64::from_str_radix(&caught.unwrap(), 16).unwrap() & 2 != 0
+        })
+    });
+    let (mut last_time, mut late, mut next, mut events) = (0, 0, HashMap::new(), HashMap::new());
+    let mut read = |buffer: &mut SharedBuffer, sessions: &mut Vec<Session>| {
+        let more = buffer.drain(sessions.iter_mut(), |event| {
+            late += u64::from(event.time_ns < last_time);
+            last_time = last_time.max(event.time_ns);
+            let Some(Value::Unsigned(n)) = event.arg("n") else { panic!("{event:?}") };
+            let expected = next.entry((event.pid, event.goid)).or_insert(0);
+            assert!(n >= *expected, "{n}, expected at least {expected}");
+            *expected = n + 1;
+            *events.entry(event.pid).or_insert(0u64) += 1;
+        });
+        more.unwrap()
+    };
+    for (_, target) in &targets {
+        target.signal(2);
+    }
+    let pids: Vec<u32> = targets.iter().map(|(_, target)| target.pid()).collect();
+    let (_app, short) = targets.pop().unwrap();
+    let (status, ..) = short.finish_while(|_| {
+        read(&mut buffer, &mut sessions);
+    });
+    assert!(status.success());
+    Session::start_detaching(sessions.last_mut());
+    wait_for("the last events of the session that ends", || {
+        read(&mut buffer, &mut sessions);
+        buffer.is_read(&sessions[2])
+    });
+    let mut summaries = vec![sessions.pop().unwrap().summary().unwrap()];
+    for (_app, target) in targets {
+        let (status, ..) = target.finish_while(|_| {
+            read(&mut buffer, &mut sessions);
+        });
+        assert!(status.success());
+    }
+    Session::detach_all(&mut sessions);
+    while read(&mut buffer, &mut sessions) {}
+    summaries.extend(sessions.iter().rev().map(|session| session.summary().unwrap()));
+    assert_eq!(late, buffer.out_of_order(), "only records of a writer that was held back are late");
+    for ((summary, pid), hits) in
+        summaries.iter().zip(pids.iter().rev()).zip([2_000, 120_000, 120_000])
+    {
+        assert_eq!(summary.hits, hits, "{summary:?}");
+        assert_eq!(summary.delivered + summary.dropped, hits, "{summary:?}");
+        assert_eq!(events.get(pid).copied().unwrap_or(0), summary.delivered);
+    }
 }
 
 /// Options with a buffer that has at least `bytes` for each CPU.

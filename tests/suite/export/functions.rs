@@ -81,7 +81,7 @@ fn build(folder: &Path, injected: &[&str]) -> PathBuf {
     app
 }
 
-/// Exports one run of the program, until so many spans have ended. Returns the spans, the metrics after it, and the messages.
+/// Exports one run of the program, until `span_count` spans have ended. Returns the spans, the metrics after it, and the messages.
 fn export(
     app: &Path,
     entries: &str,

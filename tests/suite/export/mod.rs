@@ -10,6 +10,7 @@ mod nested_spans;
 mod prometheus;
 mod recordings;
 mod services;
+mod shared_buffer;
 mod web_config;
 
 use std::collections::BTreeMap;

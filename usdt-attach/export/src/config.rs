@@ -157,14 +157,16 @@ pub struct Limits {
     pub open_spans: usize,
     /// The maximum number of spans that wait to be sent. Further ones are discarded.
     pub queue: usize,
-    /// The size in bytes of the event buffer for the spans of each file: a power of two from 64 KiB
-    /// to 1 GiB.
-    pub buffer: u32,
+    /// The size in bytes of the event buffer for spans: a power of two from 64 KiB to 1 GiB. By
+    /// default it is 1 MiB, or 256 KiB for each CPU if that is more. All files share it if the kernel
+    /// allows it (Linux 6.10) and the size is at least 256 KiB for each CPU. Otherwise each file has
+    /// one, by default of 1 MiB; with many files, they become smaller.
+    pub buffer: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { series: 1000, open_spans: 10_000, queue: 10_000, buffer: 1 << 20 }
+        Limits { series: 1000, open_spans: 10_000, queue: 10_000, buffer: None }
     }
 }
 

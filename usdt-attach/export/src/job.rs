@@ -21,7 +21,7 @@ use crate::exporter::Traced;
 use crate::metric::{Family, series};
 use crate::owner::Owner;
 use crate::owners::Owners;
-use crate::span::{Pairing, tells_parents};
+use crate::span::{Pairing, SpanBuffer, tells_parents};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -58,8 +58,8 @@ pub(crate) struct Scope {
     pub(crate) by_process: bool,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
-    /// The size of the event buffer of each session with spans; a power of two.
-    pub(crate) buffer_bytes: u32,
+    /// The size of the event buffer for spans; a power of two. `None` for the default.
+    pub(crate) buffer_bytes: Option<u32>,
     pub(crate) max_open_spans: usize,
 }
 
@@ -87,6 +87,8 @@ pub(crate) struct Job {
     globs: Vec<String>,
     options: Options,
     sessions: Vec<AttachedSession>,
+    /// The event buffer of spans.
+    span_buffer: SpanBuffer,
     /// Files whose probes cannot be planned, which was reported.
     unplanned: HashSet<ObjectId>,
     /// The totals of processes and sessions that have ended.
@@ -153,7 +155,6 @@ impl Job {
             Entry::Spans(spans) => {
                 options.max_string = MAX_STRING;
                 options.call_frames = true;
-                options.buffer = scope.buffer_bytes;
                 globs = spans.iter().flat_map(|s| [s.start.clone(), s.end.clone()]).collect();
                 pairing = Some(Pairing::new(spans, scope.max_open_spans));
             }
@@ -164,6 +165,7 @@ impl Job {
             globs,
             options,
             sessions: Vec::new(),
+            span_buffer: SpanBuffer::new(scope.buffer_bytes),
             unplanned: HashSet::new(),
             retained_rows: OwnedRows::new(),
             retained_summary: Summary::default(),
@@ -219,9 +221,15 @@ impl Job {
         let processes = traced.processes.filter(|_| self.options.children.is_none());
         let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
         let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
+        let buffer = self.span_buffer.own_size(self.sessions.iter().map(|one| &one.session));
         match Plan::new(
             &selected,
-            &Options { pids, executables: traced.executables.clone(), ..self.options.clone() },
+            &Options {
+                pids,
+                buffer,
+                executables: traced.executables.clone(),
+                ..self.options.clone()
+            },
         ) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
@@ -240,7 +248,10 @@ impl Job {
                     processes = files().flat_map(|file| processes_of(&file.object.path)).collect();
                 }
                 processes.truncate(MAX_FIRST_PROCESSES);
-                let mut session = Session::start(plan, backend)?;
+                let mut session = match self.pairing {
+                    Some(_) => self.span_buffer.start(plan, backend)?,
+                    None => Session::start(plan, backend)?,
+                };
                 session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
                 check_ids(running.into_iter().flatten())?;
@@ -268,8 +279,11 @@ impl Job {
         owners: &mut Owners,
     ) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
-        let has_detached = |attached: &mut AttachedSession| attached.session.has_detached();
-        let ended: Vec<AttachedSession> = self.sessions.extract_if(.., has_detached).collect();
+        let is_over = |attached: &mut AttachedSession| match self.pairing {
+            Some(_) => self.span_buffer.is_read(&attached.session),
+            None => attached.session.has_detached(),
+        };
+        let ended: Vec<AttachedSession> = self.sessions.extract_if(.., is_over).collect();
         for attached in &ended {
             if self.pairing.is_none() {
                 merge_owned(&mut self.retained_rows, attached.rows(owners)?);
@@ -320,15 +334,12 @@ impl Job {
             .sum()
     }
 
-    /// Drains up to one batch of events of each session, and passes the spans that they end to
+    /// Drains up to one batch of events of each buffer, and passes the spans that they end to
     /// `on_span`. Returns whether there may be more events.
     pub(crate) fn drain(&mut self, mut on_span: impl FnMut(crate::span::Span)) -> Result<bool> {
         let Some(pairing) = &mut self.pairing else { return Ok(false) };
-        let mut more = false;
-        for attached in &mut self.sessions {
-            more |= attached.session.drain(|event| pairing.add_event(event, &mut on_span))?;
-        }
-        Ok(more)
+        let sessions = self.sessions.iter_mut().map(|attached| &mut attached.session);
+        self.span_buffer.drain(sessions, |event| pairing.add_event(event, &mut on_span))
     }
 
     /// Gives up the open spans of processes that have ended. Passes those that other spans name as
@@ -362,9 +373,12 @@ impl Job {
 
     /// The hit counts of all sessions, also of those that have ended.
     pub(crate) fn summary(&self) -> Result<Summary> {
-        self.sessions
-            .iter()
-            .try_fold(self.retained_summary, |all, attached| Ok(all + attached.session.summary()?))
+        let mut summary =
+            self.sessions.iter().try_fold(self.retained_summary, |all, attached| {
+                Result::Ok(all + attached.session.summary()?)
+            })?;
+        summary.out_of_order += self.span_buffer.out_of_order();
+        Ok(summary)
     }
 
     /// The name of the entry in the metrics about the exporter itself.

@@ -1,9 +1,11 @@
 //! Spans, built from the events of probes that are the start and the end of the same work.
 
+mod buffer;
 mod goroutines;
 mod name;
 mod pairing;
 
+pub(crate) use buffer::SpanBuffer;
 pub(crate) use goroutines::tells_parents;
 use name::NameValues;
 pub use pairing::{Pairing, SpanCounts};

@@ -1,6 +1,6 @@
 //! Attaching a plan through the kernel, with the programs of either compiler.
 
-use super::traits::{AttachPlan, Attachment, ProgramStats};
+use super::traits::{AttachPlan, Attachment, ProgramStats, Share};
 use crate::bpf::cpu_ring_format::CpuRings;
 use crate::bpf::cpus::cpu_ids_end;
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
@@ -39,13 +39,17 @@ pub(crate) struct KernelBackend<C> {
 }
 
 impl<C: Compiler> AttachPlan for KernelBackend<C> {
-    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-        self.try_attach(plan).map_err(add_hint)
+    fn attach(&self, plan: &Arc<Plan>, share: Option<Share<'_>>) -> Result<Box<dyn Attachment>> {
+        self.try_attach(plan, share).map_err(add_hint)
     }
 }
 
 impl<C: Compiler> KernelBackend<C> {
-    fn try_attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+    fn try_attach(
+        &self,
+        plan: &Arc<Plan>,
+        share: Option<Share<'_>>,
+    ) -> Result<Box<dyn Attachment>> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
         let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RINGS);
@@ -53,12 +57,21 @@ impl<C: Compiler> KernelBackend<C> {
         if plan.executables.is_some() && features.executable.is_none() {
             return Err(Error::unsupported(NO_EXECUTABLES));
         }
-        let mut maps = Maps::create(plan, features.transport)?;
+        let share = share.filter(|_| plan.records() && C::SUPPORTS_MAPPED_RINGS);
+        let share = share.filter(|_| features.cookies && features.preemption.is_some());
+        let shared = share.and_then(|Share { rings, session }| {
+            Some((rings, rings.rings(session, plan.largest_record())?))
+        });
+        if let Some((_, rings)) = shared {
+            features.transport = Transport::CpuRings(rings);
+        }
+        let mut maps = Maps::create(plan, features.transport, shared.is_some())?;
         // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
         let buffer = reader(&maps, plan)?;
+        let fds = shared.map_or(maps.fds(), |(rings, _)| rings.add_to(maps.fds()));
         let compile_and_attach =
-            |features| attach(plan, &self.compiler.compile(plan, &maps.fds(), features)?, method);
+            |features| attach(plan, &self.compiler.compile(plan, &fds, features)?, method);
         let mut attached = compile_and_attach(features);
         if attached.is_err() && features.sleepable {
             // Programs that may sleep cannot use everything, such as cgroups on some kernels.
@@ -68,7 +81,8 @@ impl<C: Compiler> KernelBackend<C> {
         let attached = attached?;
         maps.close_unread();
         let waits_for_strings = features.sleepable;
-        Ok(Box::new(KernelAttachment { attached, buffer, maps, waits_for_strings }))
+        let shares_buffer = shared.is_some();
+        Ok(Box::new(KernelAttachment { attached, buffer, shares_buffer, maps, waits_for_strings }))
     }
 }
 
@@ -117,7 +131,9 @@ fn cpu_rings(plan: &Plan) -> Option<CpuRings> {
 #[derive(Debug)]
 struct KernelAttachment {
     attached: Attached,
+    /// The event buffer; `None` if the plan records nothing or shares one.
     buffer: Option<Box<dyn RecordReader>>,
+    shares_buffer: bool,
     maps: Maps,
     waits_for_strings: bool,
 }
@@ -129,6 +145,10 @@ impl Attachment for KernelAttachment {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.buffer.as_ref().map(|buffer| buffer.fd())
+    }
+
+    fn shares_buffer(&self) -> bool {
+        self.shares_buffer
     }
 
     fn advance(&mut self) -> Result<bool> {

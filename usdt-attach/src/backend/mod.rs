@@ -26,7 +26,7 @@ use std::sync::Arc;
 #[cfg(test)]
 pub(crate) use traits::AttachPlan;
 pub use traits::Backend;
-pub(crate) use traits::{Attachment, ProgramStats};
+pub(crate) use traits::{Attachment, ProgramStats, Share};
 
 /// The kind of a back end that attaches through the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,7 +25,7 @@ mod starts;
 use self::condition::holds;
 use self::frame::{execute, faults, pid_tgid, put, region, word};
 use self::starts::{Missing, Starts};
-use super::traits::{AttachPlan, Attachment, ProgramStats};
+use super::traits::{AttachPlan, Attachment, ProgramStats, Share};
 use crate::error::Result;
 use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::record_layout::{self, Layout};
@@ -114,7 +114,7 @@ impl Simulated {
 }
 
 impl AttachPlan for Simulated {
-    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+    fn attach(&self, plan: &Arc<Plan>, _: Option<Share<'_>>) -> Result<Box<dyn Attachment>> {
         let state = Arc::new(Mutex::new(State {
             plan: Arc::clone(plan),
             is_attached: true,

@@ -1,7 +1,7 @@
 //! The interface between sessions and back ends.
 
 use crate::error::Result;
-use crate::kernel::{Counts, Link, Mechanism};
+use crate::kernel::{Counts, Link, Mechanism, SharedRings};
 use crate::plan::{Plan, TableEntry};
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -18,13 +18,22 @@ impl<B: AttachPlan> Backend for B {}
 
 /// Attaches plans. This supertrait of [`Backend`] seals it, as it cannot be named outside the crate.
 pub trait AttachPlan: fmt::Debug + Send + Sync {
-    /// Attaches every site of the plan, or none.
+    /// Attaches every site of the plan, or none. Its records go to the buffer of `share` if that is possible, else to
+    /// an event buffer of its own.
     ///
     /// # Errors
     ///
     /// Fails when the kernel rejects a program or a link, and when the kernel or the process lacks
     /// a feature or a privilege.
-    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>>;
+    fn attach(&self, plan: &Arc<Plan>, share: Option<Share<'_>>) -> Result<Box<dyn Attachment>>;
+}
+
+/// An event buffer that a session shares with others, where its plan and the kernel allow it.
+#[derive(Clone, Copy, Debug)]
+pub struct Share<'r> {
+    pub(crate) rings: &'r SharedRings,
+    /// The number of the session.
+    pub(crate) session: u32,
 }
 
 /// An attached plan. Dropping it detaches.
@@ -37,6 +46,10 @@ pub trait Attachment: fmt::Debug + Send {
     /// A descriptor that becomes readable when the event buffer is half full; `None` if the plan
     /// records no events.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// True if the records are in an event buffer that other sessions share.
+    fn shares_buffer(&self) -> bool {
+        false
+    }
     /// Moves to the next record in order. Returns false if the buffer is empty.
     ///
     /// # Errors

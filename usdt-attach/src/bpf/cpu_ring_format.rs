@@ -24,10 +24,13 @@ pub(crate) const PENDING_UNKNOWN: i32 = 1;
 /// CPUs share a mapped ring: one busy thread fills a small ring before the reader wakes up.
 pub(crate) const MIN_CAPACITY: u32 = 1 << 18;
 
+/// Offset of the number of the session from the beginning of a record; before it is the length.
+pub(crate) const SESSION: i16 = 4;
+
 /// The alignment of a ring in bytes.
 const ALIGNMENT: u32 = 128;
 
-/// The rings of a session.
+/// Per-CPU rings, as the programs of a session write to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuRings {
     /// Number of rings. CPU n writes to ring n.
@@ -36,6 +39,9 @@ pub(crate) struct CpuRings {
     pub capacity: u32,
     /// Distance between two rings in bytes.
     pub stride: u32,
+    /// The number of the session, which is in the headers of its records; 0 unless several sessions
+    /// share the rings.
+    pub session: u32,
 }
 
 impl CpuRings {
@@ -50,7 +56,7 @@ impl CpuRings {
             .checked_add(longest)?
             .checked_add(used)?
             .checked_next_multiple_of(ALIGNMENT)?;
-        let rings = CpuRings { count: cpus, capacity, stride };
+        let rings = CpuRings { count: cpus, capacity, stride, session: 0 };
         let fits = rings.value_size()? <= MAX_CAPACITY && capacity / 2 >= longest;
         (buffer.is_power_of_two() && capacity >= MIN_CAPACITY && fits).then_some(rings)
     }

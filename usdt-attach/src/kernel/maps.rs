@@ -84,9 +84,13 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan. If the kernel rejects the array of a transport, another one is
-    /// used instead.
-    pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
+    /// Creates the maps of a plan, without an event buffer if it shares one. If the kernel rejects the
+    /// array of a transport, another one is used instead.
+    pub(crate) fn create(
+        plan: &Plan,
+        mut transport: Transport,
+        shares_buffer: bool,
+    ) -> Result<Maps> {
         let create = |name, kind, (key, value, entries), flags| {
             create_map(name, Shape { kind, key, value, entries, flags })
         };
@@ -136,7 +140,7 @@ impl Maps {
             .map(|_| create(c"usdt_programs", hash, (8, 4, MAX_EXECUTABLES), BPF_F_NO_PREALLOC))
             .transpose()?;
         let (mut events, mut wakeup) = (None, None);
-        if plan.records() {
+        if plan.records() && !shares_buffer {
             let map;
             (map, transport) = create_event_buffer(plan, transport)?;
             events = Some(map);

@@ -38,6 +38,7 @@ pub use process_tree::{Forks, ProcessTree};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 pub use site_changes::Link;
+pub use transport::SharedRings;
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +55,7 @@ mod tests {
         assert::<RingBuf>();
         assert::<MappedRing>();
         assert::<CpuRingsReader>();
+        assert::<SharedRings>();
         assert::<dyn RecordReader>();
         assert::<crate::bpf::Map>();
     }

@@ -109,8 +109,9 @@ const MAX_BUFFERS: u64 = 8;
 /// The size in bytes of an event buffer for which there is not enough memory left.
 const MIN_BUFFER: u32 = 1 << 18;
 
-/// Returns the size of another event buffer: a power of two, if `wanted` is one.
-fn buffer_size(wanted: u32, used: u64) -> u32 {
+/// Returns the size in bytes of another event buffer, next to those that have `used` bytes: a power of
+/// two, if `wanted` is one.
+pub fn buffer_size(wanted: u32, used: u64) -> u32 {
     let most = MAX_BUFFERS * u64::from(wanted);
     let mut size = wanted;
     while size > MIN_BUFFER && used + u64::from(size) > most {
@@ -294,8 +295,7 @@ fn retain_unmatched(objects: &[ScannedObject], globs: &mut Vec<String>) {
 
 /// The size of the event buffers of sessions in bytes.
 pub(super) fn buffer_sizes(sessions: &[Session]) -> u64 {
-    let with_buffer = sessions.iter().filter(|session| session.fd().is_some());
-    with_buffer.map(|session| u64::from(session.plan().buffer)).sum()
+    sessions.iter().map(|session| u64::from(session.buffer_size())).sum()
 }
 
 /// Attaches to the new objects of one poll.

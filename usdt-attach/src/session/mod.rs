@@ -3,8 +3,9 @@
 mod detaching;
 mod event_loop;
 mod following;
+mod shared_buffer;
 
-use crate::backend::{Attachment, Backend, ProgramStats};
+use crate::backend::{Attachment, Backend, ProgramStats, Share};
 use crate::error::{Error, Result};
 use crate::event::constants::Constants;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
@@ -24,7 +25,11 @@ pub use crate::plan::MAX_NESTED_CALLS;
 #[cfg(feature = "tokio")]
 pub(crate) use event_loop::PollOutcome;
 pub use event_loop::{Batch, EventLoop};
+#[doc(hidden)]
+pub use following::buffer_size;
 pub use following::{Attacher, check_ids};
+#[doc(hidden)]
+pub use shared_buffer::SharedBuffer;
 
 /// The maximum number of records in a batch, after which the caller can attend to signals and other
 /// descriptors again.
@@ -80,6 +85,8 @@ pub struct Session {
     surplus: u64,
     /// Records that may still be read in this batch.
     batch_left: u32,
+    /// The number of the session in the event buffer that it shares; `None` if it has its own.
+    shared_number: Option<u32>,
     /// Id of the process that attached. A forked child must not read: it would consume its parent's
     /// records.
     owner: u32,
@@ -151,10 +158,19 @@ impl Session {
     /// Fails when the kernel rejects a map, a program or a link, and when the kernel or this process
     /// lacks a feature or a privilege.
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
-        let mut plan = plan.into();
+        Session::attach(plan.into(), backend, None)
+    }
+
+    /// As [`Session::start`], with records in the event buffer of `share` if that is possible.
+    fn attach(
+        mut plan: Arc<Plan>,
+        backend: &dyn Backend,
+        share: Option<Share<'_>>,
+    ) -> Result<Session> {
         let started = Instant::now();
         own_probes::silence_if_traced(plan.probes());
-        let attachment = backend.attach(&plan)?;
+        let number = share.map(|share| share.session);
+        let attachment = backend.attach(&plan, share)?;
         own_probes::attach(&plan, started);
         // The links keep the files. A plan that the caller holds, too, can be attached again.
         if let Some(plan) = Arc::get_mut(&mut plan) {
@@ -163,7 +179,6 @@ impl Session {
         debug_event!(sites = plan.sites().len(), mechanism = ?attachment.mechanism(), "attached");
         Ok(Session {
             decoder: Decoder::new(Arc::clone(&plan)),
-            attachment,
             constants: Constants::default(),
             completed: None,
             retained_rows: Vec::new(),
@@ -176,6 +191,8 @@ impl Session {
             surplus: 0,
             batch_left: 0,
             owner: std::process::id(),
+            shared_number: number.filter(|_| attachment.shares_buffer()),
+            attachment,
         })
     }
 
@@ -196,6 +213,12 @@ impl Session {
     /// There are no per-event wakeups. Call [`Session::drain`] every few milliseconds as well.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.attachment.fd()
+    }
+
+    /// The size of the session's own event buffer in bytes; 0 if it has none.
+    #[doc(hidden)]
+    pub fn buffer_size(&self) -> u32 {
+        if self.fd().is_some() { self.plan.buffer } else { 0 }
     }
 
     /// Calls `on_event` with each event of the next batch, which has at most 8,192 events. Returns

@@ -81,10 +81,10 @@ impl Limits {
                 "limits: `series`, `open-spans` and `queue` must each be at least 1".to_owned()
             );
         }
-        if !self.buffer.is_power_of_two() || !(1 << 16..=1 << 30).contains(&self.buffer) {
+        let is_valid = |size: &u32| size.is_power_of_two() && (1 << 16..=1 << 30).contains(size);
+        if let Some(size) = self.buffer.filter(|size| !is_valid(size)) {
             return Err(format!(
-                "limits: `buffer` must be a power of two from 65536 to 1073741824, not {}",
-                self.buffer
+                "limits: `buffer` must be a power of two from 65536 to 1073741824, not {size}"
             ));
         }
         Ok(())

@@ -163,7 +163,7 @@ impl Build<'_> {
         let compiled = self.helper.compile(&whole, &[])?;
         let tables = Tables::create(compiled.answer.tables)?;
         let mut bodies = compiled.answer.functions;
-        let maps = Maps::create(self.plan, Transport::RingBuf)?;
+        let maps = Maps::create(self.plan, Transport::RingBuf, false)?;
         let executable = self.plan.executables.as_ref().and_then(|_| detect::executable_offsets());
         if self.plan.executables.is_some() && executable.is_none() {
             return Err(Error::unsupported(NO_EXECUTABLES));

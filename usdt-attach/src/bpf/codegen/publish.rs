@@ -51,7 +51,7 @@ impl Emitter<'_> {
         rings: CpuRings,
         published: Label,
     ) {
-        use cpu_ring_format::{DATA, HEAD, PENDING, PENDING_UNKNOWN, TAIL};
+        use cpu_ring_format::{DATA, HEAD, PENDING, PENDING_UNKNOWN, SESSION, TAIL};
         let capacity = rings.capacity as i32;
         let (no_ring, fits) = (self.asm.label(), self.asm.label());
         let asm = &mut self.asm;
@@ -82,7 +82,11 @@ impl Emitter<'_> {
         asm.and_imm(R0, capacity - 8);
         asm.add(R0, RING);
         asm.add_imm(R0, (DATA + HEADER).into());
+        // The upper half of the length is zero.
         asm.store(Width::Dw, R0, -HEADER, R3);
+        if rings.session != 0 {
+            asm.store_imm(Width::W, R0, SESSION - HEADER, rings.session as i32);
+        }
         self.copy_to_r0(layout);
         if !rest.is_empty() {
             self.asm.mov(BASE, R0);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!    0  u64 tail      position of the next record; only grows       256  data: records, each
-//!    8  u64 pending   time of the record that is being written;          u64 length
+//!    8  u64 pending   time of the record that is being written;          u32 length, u32 session
 //!                     1 if it is not known yet; 0 if none                 that many bytes
 //!  128  u64 head      position up to which records are read; only grows
 //! ```
@@ -48,7 +48,7 @@ const MAX_WAIT: u64 = 10_000_000;
 /// Number of bytes of a ring that are read before they are released, at most.
 const RELEASE_BATCH: u64 = 1 << 17;
 
-/// The reader of the per-CPU rings of a session.
+/// The reader of per-CPU rings.
 #[derive(Debug)]
 pub(crate) struct CpuRingsReader {
     merger: Merger,
@@ -83,6 +83,8 @@ struct Ring {
     head: u64,
     /// Length of the first unread record, if it is published as of the snapshot.
     length: usize,
+    /// Number of the session that has written it.
+    session: u32,
     /// Position up to which records are published, as of the snapshot.
     end: u64,
     /// Position up to which space has been released.
@@ -92,17 +94,38 @@ struct Ring {
 }
 
 impl CpuRingsReader {
-    /// Maps the memory of `rings` with records of up to `longest` bytes.
+    /// Maps the memory of `rings` with records of up to `longest` bytes. If `is_shared`, their headers
+    /// have numbers of sessions.
     pub(super) fn new(
         map: &Map,
         wakeup: &Map,
         rings: CpuRings,
         longest: u32,
+        is_shared: bool,
     ) -> Result<CpuRingsReader> {
         let map = map_value(map, rings.value_size())?;
-        let memory = Memory { map, rings, longest };
+        let memory = Memory { map, rings, longest, is_shared };
         let merger = Merger::new(memory, monotonic_nanoseconds());
         Ok(CpuRingsReader { merger, wakeup: RingBuf::new(wakeup)? })
+    }
+}
+
+impl CpuRingsReader {
+    /// Returns the number of the session that has written the current record.
+    pub(super) fn session(&self) -> u32 {
+        let current = self.merger.current.and_then(|index| self.merger.rings.get(index));
+        current.map_or(0, |ring| ring.session)
+    }
+
+    /// Returns the time up to which all records have been read, in nanoseconds of CLOCK_MONOTONIC, once
+    /// `advance` has returned false.
+    pub(super) fn read_up_to(&self) -> u64 {
+        self.merger.horizon
+    }
+
+    /// Sets whether programs can still write. If not, the reader waits for no record.
+    pub(super) fn set_has_writers(&mut self, has_writers: bool) {
+        self.merger.has_writers = has_writers;
     }
 }
 
@@ -139,7 +162,7 @@ impl Merger {
         if let Some(ring) = self.rings.get_mut(index)
             && ring.head < ring.end
         {
-            ring.length = self.memory.length(index, ring)?;
+            (ring.length, ring.session) = self.memory.header(index, ring)?;
             self.heads.push(Reverse((self.memory.time(index, ring), index)));
         }
         Ok(())
@@ -246,18 +269,25 @@ struct Memory {
     map: MmapRaw,
     rings: CpuRings,
     longest: u32,
+    /// True if several sessions write to the rings.
+    is_shared: bool,
 }
 
 impl Memory {
-    /// Returns the length of the first unread record of a ring, which must be published.
-    fn length(&self, index: usize, ring: &Ring) -> Result<usize> {
-        let length = self.data_word(index, ring.head, 0).load(Ordering::Relaxed);
+    /// Returns the length of the first unread record of a ring, which must be published, and the
+    /// number of its session.
+    fn header(&self, index: usize, ring: &Ring) -> Result<(usize, u32)> {
+        let header = self.data_word(index, ring.head, 0).load(Ordering::Relaxed);
+        let (length, session) = match self.is_shared {
+            true => (header & u64::from(u32::MAX), (header >> 32) as u32),
+            false => (header, 0),
+        };
         let is_valid = length.is_multiple_of(8)
             && length > u64::from(record_layout::TIME)
             && length <= self.longest.into()
             && length + HEADER as u64 <= ring.end.saturating_sub(ring.head);
         if is_valid {
-            return Ok(length as usize);
+            return Ok((length as usize, session));
         }
         Err(corrupt_length(length))
     }

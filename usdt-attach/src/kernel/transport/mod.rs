@@ -13,6 +13,7 @@ mod mapped_memory;
 mod mapped_ring;
 mod record_reader;
 mod ringbuf;
+mod shared_rings;
 
 use super::maps::Maps;
 use crate::bpf::Transport;
@@ -22,6 +23,7 @@ pub(super) use cpu_rings::CpuRingsReader;
 pub(super) use mapped_ring::MappedRing;
 pub(crate) use record_reader::RecordReader;
 pub(super) use ringbuf::RingBuf;
+pub use shared_rings::SharedRings;
 
 /// Returns the reader of a session's records; `None` if the plan records nothing.
 pub(crate) fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn RecordReader>>> {
@@ -29,7 +31,7 @@ pub(crate) fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn RecordRe
     let longest = plan.largest_record();
     Ok(Some(match (&maps.wakeup, maps.transport) {
         (Some(wakeup), Transport::CpuRings(rings)) => {
-            Box::new(CpuRingsReader::new(events, wakeup, rings, longest)?)
+            Box::new(CpuRingsReader::new(events, wakeup, rings, longest, false)?)
         }
         (Some(wakeup), Transport::MappedRing) => {
             Box::new(MappedRing::new(events, wakeup, plan.buffer, longest)?)

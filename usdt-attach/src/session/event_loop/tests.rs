@@ -1,7 +1,7 @@
 //! Tests of the event loop with back ends that never wait.
 
 use super::*;
-use crate::backend::{AttachPlan, Attachment, ProgramStats};
+use crate::backend::{AttachPlan, Attachment, ProgramStats, Share};
 use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::{Plan, TableEntry};
 use std::process::Command;
@@ -20,7 +20,7 @@ struct EndlessState {
 }
 
 impl AttachPlan for EndlessBackend {
-    fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+    fn attach(&self, _: &Arc<Plan>, _: Option<Share<'_>>) -> Result<Box<dyn Attachment>> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -9,9 +9,9 @@ const LATER: u64 = 1 << 60;
 
 fn memory(file: &File, count: u32) -> Memory {
     let stride = (DATA as u32 + CAPACITY + LONGEST + 8).next_multiple_of(128);
-    let rings = CpuRings { count, capacity: CAPACITY, stride };
+    let rings = CpuRings { count, capacity: CAPACITY, stride, session: 0 };
     file.set_len(rings.value_size().unwrap().into()).unwrap();
-    Memory { map: MmapRaw::map_raw(file).unwrap(), rings, longest: LONGEST }
+    Memory { map: MmapRaw::map_raw(file).unwrap(), rings, longest: LONGEST, is_shared: false }
 }
 
 fn merger(file: &File, count: u32) -> Merger {
@@ -207,4 +207,31 @@ fn write_started(memory: &Memory, cpu: usize, time: u64, n: u64) -> bool {
     let is_published = publish(memory, cpu, time, n, 2 + n as usize % 20);
     memory.word(cpu, PENDING).store(0, Ordering::Release);
     is_published
+}
+
+#[test]
+fn records_of_shared_rings_have_the_number_of_their_session() {
+    let mut merger = merger(&tempfile::tempfile().unwrap(), 2);
+    merger.memory.is_shared = true;
+    for (cpu, time, session) in [(0, 10, 7), (1, 20, u32::MAX), (0, 30, 0)] {
+        let tail = merger.memory.word(cpu, TAIL).load(Ordering::Relaxed);
+        assert!(write(&merger.memory, cpu, time, 1, 4));
+        let header = merger.memory.data_word(cpu, tail, 0);
+        header.store(header.load(Ordering::Relaxed) | u64::from(session) << 32, Ordering::Relaxed);
+    }
+    let mut sessions = Vec::new();
+    while advance(&mut merger, LATER) {
+        let ring = &merger.rings[merger.current.unwrap()];
+        assert_eq!(current(&merger), (merger.last_time, 1, 4));
+        sessions.push(ring.session);
+    }
+    assert_eq!(sessions, [7, u32::MAX, 0]);
+}
+
+#[test]
+fn rings_of_one_session_reject_the_number_of_another() {
+    let mut merger = merger(&tempfile::tempfile().unwrap(), 1);
+    assert!(write(&merger.memory, 0, 10, 1, 4));
+    merger.memory.data_word(0, 0, 0).store(32 | 1 << 32, Ordering::Relaxed);
+    assert!(merger.take_snapshot(LATER).is_err());
 }
