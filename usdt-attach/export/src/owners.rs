@@ -40,6 +40,10 @@ struct Process {
     previous: Option<Arc<Owner>>,
     /// The round in which it was looked at last.
     round: u64,
+    /// The last round in which another process was found to have had its id.
+    taken_over_in: Option<u64>,
+    /// Whether it runs, as of the last look.
+    runs: bool,
     /// Whether it had ended at the last clean-up.
     has_ended: bool,
 }
@@ -109,17 +113,21 @@ impl Owners {
     }
 
     /// Returns true if the process whose owner is known has ended, even if another one has its id.
-    pub(crate) fn has_ended(&self, pid: u32) -> bool {
-        let Some(started) = start_time(pid) else { return true };
-        self.processes.get(&pid).is_some_and(|process| process.stamp.started != started)
+    pub(crate) fn has_ended(&mut self, pid: u32) -> bool {
+        self.look_at(pid);
+        match self.processes.get(&pid) {
+            Some(process) => !process.runs || process.taken_over_in == Some(self.round),
+            None => start_time(pid).is_none(),
+        }
     }
 
     /// Forgets processes that had ended at the last call, except for those to keep: until then, rows
     /// of theirs may come. Returns the containers whose numbers are not exported any more.
     pub(crate) fn clean_up(&mut self, kept: &[u32]) -> HashSet<Arc<Owner>> {
         let now = Instant::now();
-        let all = self.processes.keys().copied();
-        let (ended, running): (Vec<u32>, Vec<u32>) = all.partition(|pid| self.has_ended(*pid));
+        let all: Vec<u32> = self.processes.keys().copied().collect();
+        let (ended, running): (Vec<u32>, Vec<u32>) =
+            all.into_iter().partition(|pid| self.has_ended(*pid));
         for process in running.iter().filter_map(|pid| self.processes.get(pid)) {
             if let Some(seen) = self.known.get_mut(&process.owner) {
                 *seen = now;
@@ -161,7 +169,7 @@ impl Owners {
             {
                 process.round = round;
             }
-            (Some(process), None) => process.round = round,
+            (Some(process), None) => (process.round, process.runs) = (round, false),
             (None, None) => {}
             (_, Some(stamp)) => {
                 let Some(owner) = self.read(pid, &stamp) else { return };
@@ -169,10 +177,20 @@ impl Owners {
                     self.processes.clear();
                 }
                 let last = self.processes.remove(&pid);
+                let is_other = |last: &Process| last.stamp.started != stamp.started;
+                let taken_over_in = last.as_ref().is_some_and(is_other).then_some(round);
                 let previous = last.and_then(|last| {
                     last.previous.or_else(|| (last.owner != owner).then_some(last.owner))
                 });
-                let process = Process { stamp, owner, previous, round, has_ended: false };
+                let process = Process {
+                    stamp,
+                    owner,
+                    previous,
+                    round,
+                    taken_over_in,
+                    runs: true,
+                    has_ended: false,
+                };
                 self.processes.insert(pid, process);
             }
         }
@@ -227,7 +245,10 @@ fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// Returns the start time of a process in clock ticks; `None` if it has ended. A process whose main
 /// thread has ended while others run has not.
 fn start_time(pid: u32) -> Option<u64> {
-    parse_start_time(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    // More than the line has, so that one call reads it.
+    let mut stat = [0; 1024];
+    let len = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut stat).ok()?;
+    parse_start_time(stat.get(..len)?)
 }
 
 /// Parses `/proc/PID/stat` (proc_pid_stat(5)).
@@ -369,8 +390,8 @@ mod tests {
         let process = owners.processes.get_mut(&pid).unwrap();
         process.stamp.started += 1;
         process.owner = fallback();
-        let has_ended = owners.has_ended(pid);
         owners.begin_round();
+        let has_ended = owners.has_ended(pid);
         let next = owners.owner(pid, &fallback());
         let previous = owners.previous_owner(pid);
         child.kill().unwrap();

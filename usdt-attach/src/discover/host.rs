@@ -125,43 +125,65 @@ impl Kept {
 
 /// Returns those of the given files that a process still maps executable.
 ///
+/// `mapped_by` has a process for each file, as far as one is known. These are read first, and the others
+/// only if one of them does not map its file any more.
+///
 /// Processes that this process may not read are not counted.
 ///
 /// # Errors
 ///
 /// `Io` if `/proc` cannot be read, `ResourceLimit` if there are no descriptors left.
-pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectId>> {
-    let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
+pub fn still_mapped(
+    wanted: &HashSet<ObjectId>,
+    mapped_by: &mut HashMap<ObjectId, u32>,
+) -> crate::Result<HashSet<ObjectId>> {
+    mapped_by.retain(|id, _| wanted.contains(id));
+    let first: HashSet<u32> = mapped_by.drain().map(|(_, pid)| pid).collect();
     let mounts = Mounts::new();
-    let mut live = HashSet::new();
-    for pid in pids()? {
-        let mappings = match process::file_mappings(pid) {
-            Err(error) if error.is_resource_limit() => return Err(error),
-            // The process has exited, or was never scanned because it belongs to another user.
-            other => other.unwrap_or_default(),
-        };
-        // On overlayfs, a process may map another file than the one that is opened now.
-        if let Some(ids) = mapped_ids(pid) {
-            live.extend(ids.into_iter().map(|(_, id)| id).filter(|id| wanted.contains(id)));
-        }
-        for mapping in mappings.files {
-            // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
-            // the inode is compared.
-            if !inodes.contains(&mapping.inode) {
-                continue;
+    for pid in &first {
+        add_mapped(*pid, wanted, &mounts, mapped_by)?;
+    }
+    if mapped_by.len() < wanted.len() {
+        for pid in pids()?.into_iter().filter(|pid| !first.contains(pid)) {
+            add_mapped(pid, wanted, &mounts, mapped_by)?;
+            if mapped_by.len() == wanted.len() {
+                break;
             }
-            match process::open(pid, &mapping, &mounts) {
-                Opened::Object(Ok(object)) => drop(live.insert(object.id)),
-                Opened::Object(Err(error)) if error.is_resource_limit() => return Err(error),
-                Opened::Object(Err(_)) | Opened::Skipped(_) | Opened::Nothing => {}
-            }
-        }
-        if live.len() == wanted.len() {
-            break;
         }
     }
-    live.retain(|id| wanted.contains(id));
-    Ok(live)
+    Ok(mapped_by.keys().copied().collect())
+}
+
+/// Adds those of the wanted files that a process maps executable.
+fn add_mapped(
+    pid: u32,
+    wanted: &HashSet<ObjectId>,
+    mounts: &Mounts,
+    mapped_by: &mut HashMap<ObjectId, u32>,
+) -> crate::Result<()> {
+    let missing = || wanted.iter().filter(|id| !mapped_by.contains_key(*id));
+    // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only the inode
+    // is compared.
+    let inodes: HashSet<u64> = missing().map(|id| id.ino).collect();
+    let mappings = match process::file_mappings(pid) {
+        Err(error) if error.is_resource_limit() => return Err(error),
+        // The process has exited, or was never scanned because it belongs to another user.
+        other => other.unwrap_or_default(),
+    };
+    // On overlayfs, a process may map another file than the one that is opened now.
+    let mut found: Vec<ObjectId> =
+        mapped_ids(pid).into_iter().flatten().map(|(_, id)| id).collect();
+    for mapping in mappings.files.iter().filter(|mapping| inodes.contains(&mapping.inode)) {
+        match process::open(pid, mapping, mounts) {
+            Opened::Object(Ok(object)) => found.push(object.id),
+            Opened::Object(Err(error)) if error.is_resource_limit() => return Err(error),
+            Opened::Object(Err(_)) | Opened::Skipped(_) | Opened::Nothing => {}
+        }
+    }
+    for id in found.into_iter().filter(|id| wanted.contains(id)) {
+        mapped_by.entry(id).or_insert(pid);
+    }
+    Ok(())
 }
 
 /// Returns the ids of all processes in ascending order.
@@ -290,5 +312,22 @@ mod tests {
             assert_eq!(doubled, items.iter().map(|n| n * 2).collect::<Vec<_>>());
         }
         assert_eq!(map_in_order(&[0; 0], NonZero::new(4).unwrap(), |n| *n), [0; 0]);
+    }
+
+    #[test]
+    fn finds_another_process_if_the_known_one_does_not_map_the_file() {
+        let exe = ObjectId::from_path(&std::env::current_exe().unwrap()).unwrap();
+        let unused = ObjectId { ino: u64::MAX, ..exe };
+        let wanted = HashSet::from([exe, unused]);
+        // The first process maps neither file, and no process has the other id.
+        for pid in [1, u32::MAX] {
+            let mut mapped_by = HashMap::from([(exe, pid), (unused, pid)]);
+            assert_eq!(still_mapped(&wanted, &mut mapped_by).unwrap(), HashSet::from([exe]));
+            assert_ne!(mapped_by[&exe], pid);
+            assert!(!mapped_by.contains_key(&unused));
+        }
+        let mut mapped_by = HashMap::from([(exe, std::process::id()), (unused, 1)]);
+        assert_eq!(still_mapped(&HashSet::from([exe]), &mut mapped_by).unwrap().len(), 1);
+        assert_eq!(mapped_by, HashMap::from([(exe, std::process::id())]));
     }
 }

@@ -73,6 +73,8 @@ pub struct Follower {
     warned_of_lost: bool,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
+    /// A process that maps each object, as far as the last look has shown one.
+    mapped_by: HashMap<ObjectId, u32>,
     /// Objects that could not be attached to.
     failed: HashMap<ObjectId, Retry>,
     without_probes: FilesWithoutProbes,
@@ -123,6 +125,7 @@ impl Follower {
             mapped: Mapped::start(target, children),
             program: Program::default(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
+            mapped_by: HashMap::new(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
             cut_off_at: None,
@@ -290,7 +293,7 @@ impl Follower {
         &mut self,
         objects: &HashSet<ObjectId>,
     ) -> Result<Option<HashSet<ObjectId>>> {
-        let mut live = match discover::still_mapped(objects) {
+        let mut live = match discover::still_mapped(objects, &mut self.mapped_by) {
             Err(error) if error.is_resource_limit() => return Ok(None),
             live => live?,
         };

@@ -25,6 +25,7 @@ use crate::kernel::detect::executable_offsets;
 use crate::kernel::mapped_inodes::{KERNEL_INODES, executable_of};
 use crate::target::follow::Follower;
 use stapsdt::escape::Escaped;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -267,7 +268,8 @@ impl Target {
             Target::Executable(_) | Target::Executables(_) => {
                 let ids = objects.iter().map(|one| one.object.id).collect();
                 executable_offsets().is_some()
-                    && discover::still_mapped(&ids).is_ok_and(|live| !live.is_empty())
+                    && discover::still_mapped(&ids, &mut HashMap::new())
+                        .is_ok_and(|live| !live.is_empty())
             }
             _ => true,
         }
