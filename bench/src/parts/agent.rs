@@ -17,8 +17,10 @@ const ENDPOINT: &str = "127.0.0.1:19465";
 const SERVICE: &str = "127.0.0.1:18070";
 /// Sites of each file.
 const SITES: usize = 100;
+/// Time after which the agent has looked at everything once.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Time over which the CPU share is measured.
-const OBSERVATION: Duration = Duration::from_secs(3);
+const OBSERVATION: Duration = Duration::from_secs(10);
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     Ok(vec![idle()?, under_load()?])
@@ -73,6 +75,7 @@ fn idle() -> Result<Table, String> {
                 if metric("usdt_attach_sites") < (files * SITES) as f64 {
                     return Err("not every site is attached".to_owned());
                 }
+                std::thread::sleep(SETTLING);
                 let values = vec![ready, cpu_share(&agent)?, memory(agent.pid(), "VmHWM")];
                 agent.interrupt();
                 Ok(values)
@@ -84,8 +87,9 @@ fn idle() -> Result<Table, String> {
         title: "An agent on an idle host".to_owned(),
         how: format!(
             "`usdt-attach agent` with one counter for all files: the time until it answers, its CPU \
-             share over the next {} s, and its peak resident memory.",
-            OBSERVATION.as_secs()
+             share over {} s, from {} s after that, and its peak resident memory.",
+            OBSERVATION.as_secs(),
+            SETTLING.as_secs()
         ),
         columns: vec![
             Column::new("ready", "ms"),

@@ -8,6 +8,7 @@
 use super::mounts::{Mounts, parse_device};
 use super::process;
 use crate::error::Result;
+use std::cell::LazyCell;
 use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
@@ -28,7 +29,7 @@ impl ProcessMemory {
     /// Opens the memory of a process. `None` if it has exited or may not be traced.
     pub(crate) fn open(pid: u32) -> Option<ProcessMemory> {
         let file = File::open(format!("/proc/{pid}/mem")).ok()?;
-        Some(ProcessMemory { file, ranges: answering_ranges(pid).ok()? })
+        Some(ProcessMemory { file, ranges: answering_ranges(pid, &(0..u64::MAX)).ok()? })
     }
 
     /// Reads bytes at an address. `None` if they are not mapped, or from a file that is not read.
@@ -47,7 +48,7 @@ pub fn environment_answers(proc: &Path, pid: u32) -> bool {
     let Ok(stat) = std::fs::read(proc.join(format!("{pid}/stat"))) else { return true };
     // A process that may not be traced has no range, and its environment cannot be read.
     let Some(range) = environment(&stat).filter(|range| !range.is_empty()) else { return true };
-    answering_ranges(pid).is_ok_and(|ranges| contains(&ranges, &range))
+    answering_ranges(pid, &range).is_ok_and(|ranges| contains(&ranges, &range))
 }
 
 /// Returns the address range of the environment in `/proc/PID/stat` (proc_pid_stat(5)).
@@ -64,16 +65,24 @@ fn contains(ranges: &[Range<u64>], inner: &Range<u64>) -> bool {
     range.is_some_and(|range| inner.end <= range.end)
 }
 
-/// Returns the ranges of a process that can be read without asking a file system that may never
-/// answer.
-fn answering_ranges(pid: u32) -> Result<Vec<Range<u64>>> {
-    let mounts = Mounts::new();
-    let tables = mounts.tables(pid);
+/// Returns those of the ranges that overlap `wanted` and can be read without asking a file system that
+/// may never answer.
+fn answering_ranges(pid: u32, wanted: &Range<u64>) -> Result<Vec<Range<u64>>> {
+    // Anonymous memory needs no mount tables, which take longer to read than the rest.
+    let mounts = LazyCell::new(|| {
+        let mounts = Mounts::new();
+        let tables = mounts.tables(pid);
+        (mounts, tables)
+    });
     let mut ranges: Vec<Range<u64>> = Vec::new();
     process::for_each_line(pid, |line| {
         let Some((range, device)) = parse(line) else { return ControlFlow::Continue(()) };
+        if range.end <= wanted.start || range.start >= wanted.end {
+            return ControlFlow::Continue(());
+        }
         let answers = device.is_none_or(|device| {
-            parse_device(device).is_some_and(|device| mounts.check_device(&tables, device).is_ok())
+            let (mounts, tables) = &*mounts;
+            parse_device(device).is_some_and(|device| mounts.check_device(tables, device).is_ok())
         });
         match ranges.last_mut() {
             _ if !answers => {}
