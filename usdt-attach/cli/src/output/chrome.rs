@@ -316,10 +316,12 @@ impl<W: Write> ChromeWriter<W> {
 /// goroutine or thread.
 fn pair_key(start: &Arc<PlannedProbe>, event: &Event<'_>, track: Track) -> PairKey {
     use usdt_attach::event::Value::{Pointer, Signed, Unsigned};
-    let id = match event.arg("id").filter(|_| start.function().is_none()) {
-        _ if let Some(frame) = event.frame() => PairId::Frame(track.id, frame),
-        Some(Unsigned(n) | Pointer(n)) => PairId::Argument(n),
-        Some(Signed(n)) => PairId::Argument(n as u64),
+    // A function's argument `id` identifies no call.
+    let argument = event.arg("id").filter(|_| start.function().is_none());
+    let id = match (event.frame(), argument) {
+        (Some(frame), _) => PairId::Frame(track.id, frame),
+        (None, Some(Unsigned(n) | Pointer(n))) => PairId::Argument(n),
+        (None, Some(Signed(n))) => PairId::Argument(n as u64),
         _ => PairId::Track(track.id),
     };
     PairKey { start: Arc::clone(start), pid: event.pid, id }
