@@ -3,9 +3,7 @@
 use super::nested_spans::{Collector, parents};
 use super::*;
 use serde_json::Value;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use usdt_e2e::{Need, attach, have, text};
 
 /// In each of 20 goroutines, `visit` is nested in itself, and the innermost call panics. Its caller
@@ -81,17 +79,15 @@ fn build(folder: &Path, injected: &[&str]) -> PathBuf {
     app
 }
 
-/// Exports one run of the program, until `span_count` spans have ended. Returns the spans, the metrics after it, and the messages.
+/// Exports one run of the program, until `span_count` spans have ended. Returns the spans, the metrics
+/// after it, and the messages.
 fn export(
     app: &Path,
     entries: &str,
     span_count: usize,
 ) -> (BTreeMap<String, Vec<Value>>, String, String) {
     let (collector, port) = (Collector::start(), free_port());
-    let mut program = command(app);
-    program.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut program = Process(program.spawn().unwrap());
-    let mut input = BufWriter::new(program.0.stdin.take().unwrap());
+    let mut program = start_worker(app);
     let config = format!(
         "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n{entries}",
         collector.port
@@ -99,18 +95,10 @@ fn export(
     let config = write(app.parent().unwrap(), "export.toml", config);
     let exporter = start_exporter(&["--config", &config, "-p", &program.pid().to_string()]);
     wait_until_attached(port, 1);
-    input.write_all(b"go\n").unwrap();
-    input.flush().unwrap();
-    let mut done = String::new();
-    BufReader::new(program.0.stdout.as_mut().unwrap()).read_line(&mut done).unwrap();
-    assert_eq!(done, "done\n");
-    let are_all = || {
-        let outcomes = metric(&get(port, "/metrics"), "usdt_attach_spans_total");
-        outcomes.get("{outcome=\"complete\"}") == Some(&(span_count as f64))
-    };
-    wait_for("the spans", are_all);
+    work(&mut program);
+    wait_for_spans(port, span_count);
     let page = get(port, "/metrics");
-    drop(input);
+    drop(program);
     let (status, _, messages) = exporter.interrupt();
     assert!(status.success(), "{messages}");
     (collector.spans(), page, messages)

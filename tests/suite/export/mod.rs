@@ -16,7 +16,8 @@ mod web_config;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use usdt_e2e::{
     Copy, Fixture, Mode, Process, command, copy, free_port, stdout, tools, wait_for, write,
@@ -50,6 +51,28 @@ pub(crate) fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
             Some((labels.to_owned(), value.parse().ok()?))
         })
         .collect()
+}
+
+/// Waits until this number of spans have ended.
+fn wait_for_spans(port: u16, spans: usize) {
+    wait_for("the spans", || {
+        let outcomes = metric(&get(port, "/metrics"), "usdt_attach_spans_total");
+        outcomes.get("{outcome=\"complete\"}") == Some(&(spans as f64))
+    });
+}
+
+/// Starts a program that waits for a line before and after its work.
+fn start_worker(program: &Path) -> Process {
+    let mut program = command(program);
+    Process(program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+}
+
+/// Has a program do its work.
+fn work(program: &mut Process) {
+    program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let mut done = String::new();
+    BufReader::new(program.0.stdout.as_mut().unwrap()).read_line(&mut done).unwrap();
+    assert_eq!(done, "done\n");
 }
 
 /// Returns the sum of a metric over all label sets; `None` if the page does not have it.

@@ -2,7 +2,6 @@
 
 use super::nested_spans::Collector;
 use super::*;
-use std::process::Stdio;
 use usdt_e2e::{Need, have, semaphore, semaphore_of, text, usdt_gen};
 
 /// Four goroutines do 50 pieces of work. The program waits for a line before and after that.
@@ -66,19 +65,10 @@ fn build(provider: &'static str) -> Program {
 /// Starts a copy of the program, which is a file of its own, and waits until it is attached to.
 fn start(Program { app, provider }: &Program) -> (Copy, Process) {
     let copy = copy(&app.path);
-    let mut program = command(&copy.path);
-    let program = Process(program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let program = start_worker(&copy.path);
     let address = semaphore_of(&copy.path, &format!("{provider}:work__end"));
     wait_for("the agent", || semaphore(program.pid(), address) == 1);
     (copy, program)
-}
-
-/// Has the program do its work.
-fn work((_, program): &mut (Copy, Process)) {
-    program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-    let mut done = String::new();
-    BufReader::new(program.0.stdout.as_mut().unwrap()).read_line(&mut done).unwrap();
-    assert_eq!(done, "done\n");
 }
 
 /// The number of event buffers that a process has mapped.
@@ -112,10 +102,7 @@ name = "work"
 
 /// Waits until this number of programs have done their work, and stops the agent.
 fn finish(agent: Process, port: u16, collector: &Collector, programs: usize) {
-    wait_for("the spans", || {
-        let outcomes = metric(&get(port, "/metrics"), "usdt_attach_spans_total");
-        outcomes.get("{outcome=\"complete\"}") == Some(&((programs * WORK) as f64))
-    });
+    wait_for_spans(port, programs * WORK);
     let (status, _, errors) = agent.interrupt();
     assert!(status.success(), "{errors}");
     let hits = 2 * programs * WORK;
@@ -136,13 +123,13 @@ fn spans_of_all_files_share_a_buffer() {
     let mapped = buffers(agent.pid());
     programs.extend((1..6).map(|_| start(&app)));
     assert_eq!(buffers(agent.pid()), mapped, "all files share the buffer");
-    programs.iter_mut().for_each(work);
+    programs.iter_mut().for_each(|(_, program)| work(program));
     programs.truncate(3);
     wait_for("the agent to release files", || {
         total(&get(port, "/metrics"), "usdt_attach_files") == Some(3.0)
     });
     programs.push(start(&app));
-    work(&mut programs[3]);
+    work(&mut programs[3].1);
     finish(agent, port, &collector, 7);
 }
 
@@ -158,6 +145,6 @@ fn files_have_a_small_buffer_each() {
     let mapped = buffers(agent.pid());
     programs.push(start(&app));
     assert!(buffers(agent.pid()) > mapped);
-    programs.iter_mut().for_each(work);
+    programs.iter_mut().for_each(|(_, program)| work(program));
     finish(agent, port, &collector, 2);
 }
