@@ -18,8 +18,8 @@ impl<B: AttachPlan> Backend for B {}
 
 /// Attaches plans. This supertrait of [`Backend`] seals it, as it cannot be named outside the crate.
 pub trait AttachPlan: fmt::Debug + Send + Sync {
-    /// Attaches every site of the plan, or none. Its records go to the buffer of `share` if that is possible, else to
-    /// an event buffer of its own.
+    /// Attaches every site of the plan, or none. Its records go to the buffer of `share` if that is
+    /// possible, else to an event buffer of its own.
     ///
     /// # Errors
     ///

@@ -53,7 +53,6 @@ impl Options {
 
 /// Chooses the sites of functions; all other sites are used.
 pub(super) fn choose(selected: &[Selected], options: &Options) -> Choice {
-    let name = |one: &Selected| -> (ObjectId, String) { (one.object.id, one.probe.name.clone()) };
     let is_at_code = |one: &Selected| one.probe.source == Source::Function;
     let is_injected = |one: &Selected| one.probe.injected.is_some();
     let mut choice = Choice { selected: selected.to_vec(), skipped: Vec::new(), message: None };
@@ -88,6 +87,11 @@ pub(super) fn choose(selected: &[Selected], options: &Options) -> Choice {
         }
     }
     choice
+}
+
+/// Returns what identifies a function's entry or returns.
+fn name(one: &Selected) -> (ObjectId, &str) {
+    (one.object.id, &one.probe.name)
 }
 
 /// Returns the name of the function of a function probe.

@@ -21,7 +21,7 @@ impl Session {
         }
         self.attachment.detach();
         let detaching = self.attached_at.elapsed().saturating_sub(attached_for);
-        own_probes::detach(self.delivered, attached_for, detaching);
+        own_probes::detach(self.receiver.delivered, attached_for, detaching);
     }
 
     /// Detaches several sessions at once, which takes little longer than detaching one.

@@ -3,17 +3,18 @@
 mod detaching;
 mod event_loop;
 mod following;
+mod receiver;
 mod shared_buffer;
 
 use crate::backend::{Attachment, Backend, ProgramStats, Share};
 use crate::error::{Error, Result};
-use crate::event::constants::Constants;
+use crate::event::Event;
 use crate::event::counts::{Row, merge_rows, process_in_key, rows, sort_rows};
-use crate::event::{Decoder, Event};
 use crate::kernel::{Closing, Counts, clock};
 use crate::own_probes;
 use crate::plan::{Plan, PlannedProbe, record_layout};
 use crate::target::follow::ExecutableChanges;
+use receiver::Receiver;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -64,12 +65,8 @@ const MAX_BATCH: u32 = 8192;
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Plan>,
-    decoder: Decoder,
+    receiver: Receiver,
     attachment: Box<dyn Attachment>,
-    /// Strings that BPF programs could not read.
-    constants: Constants,
-    /// The current record with such strings; `None` if it is as recorded.
-    completed: Option<Vec<u8>>,
     /// Rows of sessions that have ended.
     retained_rows: Vec<Row>,
     attached_at: Instant,
@@ -79,10 +76,6 @@ pub struct Session {
     closing: Option<Arc<Closing>>,
     /// True once no more hits are counted.
     is_detached: bool,
-    /// Events lent to the caller.
-    delivered: u64,
-    /// Records beyond the limit, which are discarded and count as dropped.
-    surplus: u64,
     /// Records that may still be read in this batch.
     batch_left: u32,
     /// The number of the session in the event buffer that it shares; `None` if it has its own.
@@ -178,17 +171,13 @@ impl Session {
         }
         debug_event!(sites = plan.sites().len(), mechanism = ?attachment.mechanism(), "attached");
         Ok(Session {
-            decoder: Decoder::new(Arc::clone(&plan)),
-            constants: Constants::default(),
-            completed: None,
+            receiver: Receiver::new(&plan),
             retained_rows: Vec::new(),
             attached_at: Instant::now(),
             attached_for: None,
             closing: None,
             is_detached: false,
             plan,
-            delivered: 0,
-            surplus: 0,
             batch_left: 0,
             owner: std::process::id(),
             shared_number: number.filter(|_| attachment.shares_buffer()),
@@ -251,7 +240,8 @@ impl Session {
 
     pub(crate) fn begin_batch(&mut self) -> Result<()> {
         self.check_owner()?;
-        self.decoder.clock_offset = clock::steady_offset(self.decoder.clock_offset);
+        self.receiver.decoder.clock_offset =
+            clock::steady_offset(self.receiver.decoder.clock_offset);
         self.attachment.release();
         self.batch_left = MAX_BATCH;
         Ok(())
@@ -259,7 +249,8 @@ impl Session {
 
     /// Begins a batch with the event that the session has moved to, which the caller has not read.
     pub(crate) fn continue_batch(&mut self) {
-        self.decoder.clock_offset = clock::steady_offset(self.decoder.clock_offset);
+        self.receiver.decoder.clock_offset =
+            clock::steady_offset(self.receiver.decoder.clock_offset);
         self.batch_left = MAX_BATCH;
     }
 
@@ -273,16 +264,11 @@ impl Session {
     /// Moves to the next record that is an event within the limit. Returns false at the end of the
     /// batch.
     pub(crate) fn advance(&mut self) -> Result<bool> {
-        let limit = self.plan.limit.unwrap_or(u64::MAX);
         while self.batch_left > 0 && self.attachment.advance()? {
             self.batch_left -= 1;
-            if self.delivered < limit && self.decoder.accepts(self.attachment.record()) {
-                self.delivered += 1;
-                let record = self.attachment.record();
-                self.completed = self.decoder.complete(record, &mut self.constants);
+            if self.receiver.take(self.attachment.record()) {
                 return Ok(true);
             }
-            self.surplus += 1;
         }
         self.attachment.release();
         Ok(false)
@@ -290,8 +276,7 @@ impl Session {
 
     /// The event that [`Session::advance`] moved to.
     pub(crate) fn event(&self) -> Option<Event<'_>> {
-        let record = self.completed.as_deref().unwrap_or_else(|| self.attachment.record());
-        self.decoder.decode(record)
+        self.receiver.event(self.attachment.record())
     }
 
     /// True if the last batch reached its maximum size.
@@ -444,7 +429,7 @@ impl Session {
     }
 
     pub(crate) fn delivered(&self) -> u64 {
-        self.delivered
+        self.receiver.delivered
     }
 
     /// The hit counts so far.
@@ -456,8 +441,8 @@ impl Session {
         let counts = self.counts()?.into_iter().fold(Counts::default(), std::ops::Add::add);
         let mut summary = Summary {
             hits: counts.hits,
-            delivered: self.delivered,
-            dropped: self.surplus + counts.dropped,
+            delivered: self.receiver.delivered,
+            dropped: self.receiver.surplus + counts.dropped,
             filtered: counts.filtered,
             outside: counts.outside,
             out_of_order: self.attachment.out_of_order(),
@@ -486,7 +471,7 @@ impl Session {
 #[cfg(feature = "tracing")]
 impl Drop for Session {
     fn drop(&mut self) {
-        debug_event!(delivered = self.delivered, "detached");
+        debug_event!(delivered = self.receiver.delivered, "detached");
     }
 }
 

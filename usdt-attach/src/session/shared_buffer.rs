@@ -82,7 +82,7 @@ impl SharedBuffer {
         for session in sessions {
             let Some(number) = session.shared_number else { continue };
             session.check_owner()?;
-            session.decoder.clock_offset = self.clock_offset;
+            session.receiver.decoder.clock_offset = self.clock_offset;
             if session.has_detached() {
                 let known = self.detached_at.get(&number).copied();
                 detached.insert(number, known.unwrap_or(began));
@@ -94,7 +94,10 @@ impl SharedBuffer {
         while left > 0 && self.rings.advance()? {
             left -= 1;
             let (number, record) = self.rings.record();
-            if let Some(event) = by_number.get_mut(&number).and_then(|s| s.receive(record)) {
+            if let Some(Session { receiver, .. }) = by_number.get_mut(&number)
+                && receiver.take(record)
+                && let Some(event) = receiver.event(record)
+            {
                 on_event(&event);
             }
         }
@@ -116,18 +119,5 @@ impl SharedBuffer {
     /// Returns the number of events that came after one with a later time.
     pub fn out_of_order(&self) -> u64 {
         self.rings.out_of_order()
-    }
-}
-
-impl Session {
-    /// Returns the event of a record, unless it is beyond the limit or not described by the plan.
-    fn receive<'s>(&'s mut self, record: &'s [u8]) -> Option<Event<'s>> {
-        if self.delivered >= self.plan.limit.unwrap_or(u64::MAX) || !self.decoder.accepts(record) {
-            self.surplus += 1;
-            return None;
-        }
-        self.delivered += 1;
-        self.completed = self.decoder.complete(record, &mut self.constants);
-        self.decoder.decode(self.completed.as_deref().unwrap_or(record))
     }
 }

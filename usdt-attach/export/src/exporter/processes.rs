@@ -22,8 +22,10 @@ impl Exporter<'_> {
     }
 
     /// Learns the owners of processes while they run, and takes the totals of those that have ended
-    /// or executed another program from the kernel. Returns how long to wait until the next look: less
-    /// at first, because a command may end soon, and so that looking takes at most half a percent of a CPU.
+    /// or executed another program from the kernel.
+    ///
+    /// Returns how long to wait until the next look: less at first, because a command may end soon, and
+    /// so that looking takes at most half a percent of a CPU.
     pub(super) fn follow_processes(&mut self, started: Instant) -> Result<Duration> {
         const FIRST_INTERVAL: Duration = Duration::from_millis(20);
         const INTERVAL: Duration = Duration::from_secs(1);
