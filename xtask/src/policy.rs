@@ -12,7 +12,7 @@ use packaging::Architecture;
 use std::process::Command;
 
 /// The `rust-version` of `Cargo.toml`.
-const OLDEST_RUST: &str = "1.88.0";
+const OLDEST_RUST: &str = "1.89.0";
 
 /// A part: its name, and the function that checks it.
 type Part = (&'static str, fn() -> Outcome);
