@@ -16,7 +16,7 @@ fn added_probes_record_all_activity() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let seen = Traced::run(Mode::Runtime);
+    let seen = Traced::run(Mode::Runtime, &["*"]);
     check_goroutines(&seen);
     check_collections(&seen);
     check_memory(&seen);
@@ -254,7 +254,7 @@ fn works_with_the_race_detector() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let seen = Traced::run(Mode::RuntimeRace);
+    let seen = Traced::run(Mode::RuntimeRace, &["*"]);
     check_goroutines(&seen);
     check_collections(&seen);
     check_panics(&seen);

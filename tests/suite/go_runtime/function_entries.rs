@@ -21,13 +21,9 @@ fn traces_function_entries_of_an_unmodified_binary() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
-    let facts_file = app.folder.path().join("facts.json");
     let globs = ["go:*", "net_http:*", "sql:*", "tls:*", "net:*"];
-    let program = ["--", app.as_str(), facts_file.to_str().unwrap()];
-    let out = attach(&[&["trace", "--json"], &globs[..], &program[..]].concat());
-    let notices = text(&out.stderr);
-    assert!(out.status.success(), "{notices}");
+    let seen = Traced::run(Mode::PlainStripped, &globs);
+    let notices = &seen.notices;
     assert!(
         notices.contains("note: attaching to function entries, as the binary has no such probes: "),
         "{notices}"
@@ -40,12 +36,6 @@ fn traces_function_entries_of_an_unmodified_binary() {
         line.starts_with(left_out) || without_check.is_some_and(|w| line.starts_with(w))
     };
     assert!(!notices.lines().any(|l| l.starts_with("warning") && !is_expected(l)), "{notices}");
-    let mut events = json_lines(&text(&out.stdout));
-    assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
-    let seen = Traced {
-        facts: serde_json::from_slice(&std::fs::read(&facts_file).unwrap()).unwrap(),
-        events,
-    };
 
     let created = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.facts["Worker"]);
     assert_eq!(
@@ -113,39 +103,39 @@ fn traces_function_entries_of_an_unmodified_binary() {
     let clients = seen.args("tls", "handshake_start").filter(|a| a["client"] == true).count();
     assert_eq!((clients, seen.events_of("tls", "handshake_start").count()), (3, 6));
     assert!(seen.args("net", "conn_close").any(|a| a["fd"].as_i64().unwrap() > 2));
+}
 
-    // Enum arguments, which are numbers in the program, are compared and aggregated by their
-    // labels.
-    let out = attach(
-        &[
-            &[
-                "count",
-                "--json",
-                "--by",
-                "reason",
-                "--filter",
-                "reason == \"sl*\" || reason == \"IO wait\"",
-                "go:goroutine-block",
-            ],
-            &program[..],
-        ]
-        .concat(),
-    );
+/// Enum arguments, which are numbers in the program, are compared and aggregated by their labels.
+#[test]
+fn compares_and_groups_by_labels() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
+    let facts_file = app.folder.path().join("facts.json");
+    let filter = "reason == \"sl*\" || reason == \"IO wait\"";
+    let count = ["count", "--json", "--by", "reason", "--filter", filter, "go:goroutine-block"];
+    let program = ["--", app.as_str(), facts_file.to_str().unwrap()];
+    let out = attach(&[&count[..], &program[..]].concat());
     let rows = json_lines(&text(&out.stdout));
     let reasons: Vec<&str> =
         rows.iter().filter_map(|row| row["labels"]["reason"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
+}
 
-    // Function entries are used only if the provider is named and the binary has no such probe.
+/// Function entries are used only if the provider is named and the binary has no such probe.
+#[test]
+fn lists_function_entries_of_named_providers() {
     let list = |mode: Mode, glob: &str| -> Vec<Value> {
         let binary = Fixture::get("bridge", mode);
         json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
     };
     assert!(list(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
     assert!(list(Mode::Runtime, "go:*").iter().all(|p| p["source"] == "note"));
-    let all = attach(&["list", app.as_str()]);
-    let hint = format!("usdt-attach list {} 'go:*'\n", app.as_str());
+    let app = Fixture::get("bridge", Mode::PlainStripped);
+    let all = attach(&["list", app.to_str().unwrap()]);
+    let hint = format!("usdt-attach list {} 'go:*'\n", app.display());
     let errors = text(&all.stderr);
     assert!(errors.contains(": no probes\n") && errors.ends_with(&hint), "{errors}");
 }
@@ -205,7 +195,7 @@ fn traces_notes_emitted_by_a_toolchain() {
     let out = attach(&["trace", "*", "--json", "--", app.as_str(), "3"]);
     let mut events = json_lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["delivered"], 12);
-    let seen = Traced { facts: Value::Null, events };
+    let seen = Traced { facts: Value::Null, events, notices: text(&out.stderr) };
     let served: Vec<String> = seen
         .args("net_http", "server_request_start")
         .map(|a| format!("{} {}", a["method"], a["path"]))
