@@ -169,8 +169,8 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// Fails when the process or the system has run out of descriptors, and when one of the processes
-    /// has ended before it was attached to.
+    /// Fails when the process or the system has run out of descriptors, and when another process has
+    /// got the id of one of the processes.
     pub fn for_target(
         session: Option<Session>,
         target: &Target,

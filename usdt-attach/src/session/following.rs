@@ -73,7 +73,8 @@ impl Attacher {
                     warnings.extend(plan_warnings);
                     return Ok(session);
                 }
-                // One of the processes has ended.
+                // One of the processes has ended, before it was attached to or so that another one has
+                // its id.
                 Err(error) if error.kind() == ErrorKind::NotFound && tries > 0 => {}
                 Err(error) => return Err(AttachError::Rejected(error)),
             }
@@ -81,14 +82,17 @@ impl Attacher {
     }
 }
 
-/// Fails if another process can have got the id of one of these: what was attached by id may be
-/// attached to the other one.
+/// Fails if another process has got the id of one of these: what was attached by id may be attached
+/// to the other one.
+///
+/// A process that has ended meanwhile is no reason to fail. Its last hits, which would be lost, may be
+/// the only ones.
 ///
 /// # Errors
 ///
 /// `NotFound`, which names the process.
 pub fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> Result<()> {
-    match processes.into_iter().find(|process| !process.owns_id()) {
+    match processes.into_iter().find(|process| process.has_lost_id()) {
         Some(process) => Err(no_process(process.pid())),
         None => Ok(()),
     }
@@ -398,6 +402,53 @@ impl Batch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::simulated::Simulated;
+    use crate::backend::{AttachPlan, Attachment, Share};
+    use crate::discover::sample;
+    use crate::discover::select::Selected;
+    use std::process::{Child, Command};
+    use std::sync::Mutex;
+
+    /// A back end that ends a process after it has attached.
+    #[derive(Debug)]
+    struct Ending(Simulated, Mutex<Child>);
+
+    impl AttachPlan for Ending {
+        fn attach(
+            &self,
+            plan: &Arc<Plan>,
+            share: Option<Share<'_>>,
+        ) -> Result<Box<dyn Attachment>> {
+            let attachment = self.0.attach(plan, share);
+            let mut child = self.1.lock().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            attachment
+        }
+    }
+
+    #[test]
+    fn keeps_the_session_of_a_process_that_has_ended_meanwhile() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = ProcessHandle::open(child.id()).unwrap();
+        let mut attacher = Attacher {
+            globs: Vec::new(),
+            schema: None,
+            options: Options::default(),
+            backend: Arc::new(Ending(Simulated::default(), Mutex::new(child))),
+            stops_command: false,
+        };
+        let Selected { object, probe, pids } = sample::selected(sample::probe(""));
+        let objects = [ScannedObject { object, probes: vec![probe], warnings: Vec::new(), pids }];
+        let limits = Limits { remaining: None, buffer: 1 << 20 };
+        let attach = |attacher: &Attacher| {
+            let processes = Some(std::slice::from_ref(&process));
+            attacher.attach(&objects, processes, None, limits, &mut Vec::new())
+        };
+        assert!(attach(&attacher).is_ok(), "its hits before it ended are lost");
+        attacher.backend = Arc::new(Simulated::default());
+        assert!(matches!(attach(&attacher), Err(AttachError::Gone)));
+    }
 
     #[test]
     fn event_buffers_of_later_files_become_smaller() {

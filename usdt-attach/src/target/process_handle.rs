@@ -5,7 +5,7 @@ use crate::discover::{no_process, process_state};
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -101,6 +101,15 @@ impl ProcessHandle {
         self.is_alive() || self.id_in_proc().is_ok_and(|id| id == Some(i64::from(self.pid)))
     }
 
+    /// True if another process or thread has the id now.
+    ///
+    /// If this is false afterwards, what was done by id has reached this process or none: ids come
+    /// round again only after all others were used.
+    pub(crate) fn has_lost_id(&self) -> bool {
+        let raw = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        !self.owns_id() && raw.is_some_and(|raw| test_kill_process(raw) != Err(Errno::SRCH))
+    }
+
     /// The id as `/proc` shows it: -1 if another process can have it, and 0 if the process is not
     /// in the PID namespace of `/proc`.
     fn id_in_proc(&self) -> io::Result<Option<i64>> {
@@ -139,6 +148,9 @@ mod tests {
         child.wait().unwrap();
         assert!(!handle.is_alive());
         assert!(!handle.owns_id());
+        assert!(!handle.has_lost_id(), "no process has the id");
+        let reused = ProcessHandle { pid: std::process::id(), ..handle };
+        assert!(reused.has_lost_id());
         assert!(ProcessHandle::open(child.id()).is_err());
     }
 

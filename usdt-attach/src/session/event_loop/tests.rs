@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::{AttachPlan, Attachment, ProgramStats, Share};
 use crate::kernel::{Counts, Link, Mechanism};
-use crate::plan::{Plan, TableEntry};
+use crate::plan::{Options, Plan, TableEntry};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -111,6 +111,29 @@ fn ends_when_its_processes_have_exited() {
     while read_batch(&mut event_loop, Duration::from_secs(60)) {}
     child.wait().unwrap();
     assert!(!read_batch(&mut event_loop, Duration::ZERO), "poll succeeded after the end");
+}
+
+/// A process that ends while it is attached to has its events in the buffer.
+#[test]
+fn reads_the_events_of_a_process_that_has_already_ended() {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let processes = [ProcessHandle::open(child.id()).unwrap()];
+    let backend = EndlessBackend::default();
+    let session = Session::start(Plan::default(), &backend).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let attacher = Attacher {
+        globs: Vec::new(),
+        schema: None,
+        options: Options::default(),
+        backend: Arc::new(backend.clone()),
+        stops_command: false,
+    };
+    let target = Target::Processes(processes.to_vec());
+    let mut event_loop =
+        EventLoop::for_target(Some(session), &target, &[], Some(&processes), attacher).unwrap();
+    while read_batch(&mut event_loop, Duration::from_secs(60)) {}
+    assert!(backend.0.records_read.load(Relaxed) > 0);
 }
 
 #[test]
