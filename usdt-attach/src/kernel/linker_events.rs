@@ -11,11 +11,17 @@
 //! A process that this tracer has started can be stopped with SIGSTOP until the tracer has attached
 //! to the libraries. The signal is delivered when the process returns from the uprobe. So no hit is
 //! lost. SIGCONT discards a SIGSTOP that is not delivered yet.
+//!
+//! If the tracer is killed, the kernel continues the process (see `target/pending_child.rs`), but the
+//! links stay until the last thread of the tracer has closed them. So the program looks at the parent
+//! of the process after SIGSTOP, and sends SIGCONT as well if that is not the tracer any more. If the
+//! tracer ends after that look, the kernel's SIGCONT comes after the SIGSTOP.
 
 use super::detect::link_method;
 use super::links::{LinkMethod, Mechanism};
 use super::load::load;
 use super::maps::{create_map, create_ring};
+use super::parent_check::ParentCheck;
 use super::pid_namespace;
 use super::process_tree::ProcessTree;
 use super::site_changes::Link;
@@ -214,6 +220,11 @@ fn program(
     asm.jump_if(Cond::Eq, R9, 0, done);
     asm.mov_imm(R1, libc::SIGSTOP);
     asm.call(helper::SEND_SIGNAL);
+    if let Some(check) = named.and_then(|_| ParentCheck::find()) {
+        check.jump_if_child(&mut asm, done);
+        asm.mov_imm(R1, libc::SIGCONT);
+        asm.call(helper::SEND_SIGNAL);
+    }
     asm.place(done);
     asm.mov_imm(R0, 0);
     asm.exit();

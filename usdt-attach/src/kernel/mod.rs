@@ -19,6 +19,7 @@ mod links;
 mod load;
 pub(crate) mod mapped_inodes;
 mod maps;
+mod parent_check;
 pub(crate) mod pid_namespace;
 mod process_tree;
 mod prog_stats;

@@ -70,6 +70,19 @@ pub(super) fn support() -> PidNamespaceSupport {
     }
 }
 
+/// Returns the id of this process in the initial PID namespace; `None` before Linux 5.10, if this
+/// process is in another one.
+pub(super) fn initial_id() -> Option<u32> {
+    if matches!(own(), Ok(None)) {
+        return Some(std::process::id());
+    }
+    let mut asm = Assembler::default();
+    asm.call(helper::GET_CURRENT_PID_TGID);
+    let code = finish(asm, |asm| asm.shr(R0, 32)).ok()?;
+    let program = load_tracepoint(&code).ok()?;
+    run_tracepoint_program(program.as_fd()).ok()
+}
+
 /// Returns the namespace without [`PidNamespace::nested`]; `None` for the initial one, and if `/proc`
 /// is not mounted.
 fn find() -> Option<PidNamespace> {
