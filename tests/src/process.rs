@@ -57,29 +57,37 @@ impl Process {
     /// link of uprobes in a file that is not a dynamic linker, and one that reports `exec`. Links that
     /// report libraries and children are not among them.
     pub fn is_attached(&self) -> bool {
-        let folder = format!("/proc/{}", self.pid());
-        let entries = std::fs::read_dir(format!("{folder}/fd")).into_iter().flatten().flatten();
-        let (mut has_probes, mut reports_exec) = (false, false);
-        for entry in entries {
-            let target = std::fs::read_link(entry.path()).unwrap_or_default();
-            let is_link = |name: &&str| target.to_string_lossy().contains(*name);
-            if target.to_string_lossy().contains("[perf_event]") {
-                has_probes = true;
-            } else if ["bpf_link", "bpf-link"].iter().any(is_link) {
-                let info = format!("{folder}/fdinfo/{}", entry.file_name().display());
-                let info = std::fs::read_to_string(info).unwrap_or_default();
-                // Links to the linker and, for the cost of a hit, to the tracer itself are others.
-                let is_own = info.contains(&format!("pid:\t{}\n", self.pid()));
-                let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
-                let is_other = is_own || is_linker;
-                has_probes |= info.contains("uprobe_multi") && !is_other;
-                // Kernels before 5.10 name no tracepoint. Other links may be there before.
-                let reports = info.contains("tracepoint") || !info.contains("link_type");
-                reports_exec |=
-                    reports && (info.contains("sched_process_exec") || !info.contains("tp_name"));
-            }
+        let (mut has_probes, mut reports_exec) = (self.descriptors(&["[perf_event]"]) > 0, false);
+        for info in self.bpf_links() {
+            // Links to the linker and, for the cost of a hit, to the tracer itself are others.
+            let is_own = info.contains(&format!("pid:\t{}\n", self.pid()));
+            let is_linker = info.contains("/ld-linux") || info.contains("/ld-musl");
+            let is_other = is_own || is_linker;
+            has_probes |= info.contains("uprobe_multi") && !is_other;
+            // Kernels before 5.10 name no tracepoint. Other links may be there before.
+            let reports = info.contains("tracepoint") || !info.contains("link_type");
+            reports_exec |=
+                reports && (info.contains("sched_process_exec") || !info.contains("tp_name"));
         }
         has_probes && reports_exec
+    }
+
+    /// Returns true if the process, a tracer, is attached to probes of a file whose path contains this.
+    pub fn is_attached_to(&self, path: &str) -> bool {
+        self.bpf_links().iter().any(|info| info.contains("uprobe_multi") && info.contains(path))
+    }
+
+    /// What the kernel tells of each BPF link.
+    fn bpf_links(&self) -> Vec<String> {
+        let folder = format!("/proc/{}", self.pid());
+        let entries = std::fs::read_dir(format!("{folder}/fd")).into_iter().flatten().flatten();
+        let links = entries.filter(|entry| {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            ["bpf_link", "bpf-link"].iter().any(|name| target.to_string_lossy().contains(name))
+        });
+        let info =
+            |entry: std::fs::DirEntry| format!("{folder}/fdinfo/{}", entry.file_name().display());
+        links.map(|link| std::fs::read_to_string(info(link)).unwrap_or_default()).collect()
     }
 
     fn descriptors(&self, names: &[&str]) -> usize {
