@@ -7,15 +7,16 @@ use crate::harness::{
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, run_rounds};
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 use usdt_e2e::Process;
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let fire = harness::go_build(&[SEAL], "./fire", "fire")?;
-    Ok(vec![first_event(&fire)?, sites()?, listing(&fire)?, host()?])
+    Ok(vec![first_event(&fire)?, library()?, sites()?, listing(&fire)?, host()?])
 }
 
 /// Starts a program that fires a probe every 200 µs.
@@ -104,6 +105,88 @@ fn first_event(fire: &Path) -> Result<Table, String> {
         base: Some(0),
         plot: Plot::Bars,
     })
+}
+
+/// Measures the time from the moment at which a traced program begins to load a library to the first
+/// event of the library.
+fn library() -> Result<Table, String> {
+    let folder = harness::folder();
+    let source = |name: &str| usdt_e2e::root().join("tests/c/libraries").join(name);
+    let (host, plug) = (folder.join("host"), folder.join("libplug.so"));
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&plug).arg(source("plug.c"));
+    harness::output(&mut cc)?;
+    harness::output(
+        Command::new("cc").args(["-O2", "-o"]).arg(&host).arg(source("host.c")).arg("-ldl"),
+    )?;
+    let (host, plug) = (&host, &plug);
+    let load = |how: &'static str| {
+        move || time_to_library(host, &format!("{how} {}", plug.display())).map(|ms| vec![ms])
+    };
+    Ok(Table {
+        title: "Loading a library to its first event".to_owned(),
+        how: "A traced program loads a library and calls its function, which has a probe, every \
+              200 µs. Time runs from the command to load it to the first event on the standard output \
+              of `usdt-attach trace -p`."
+            .to_owned(),
+        columns: vec![Column::new("first event", "ms")],
+        rows: run_rounds(
+            11,
+            vec![
+                Benchmark::new("`dlopen`", load("load")),
+                Benchmark::new("`dlmopen`, in another namespace", load("namespace")),
+                Benchmark::new("`dlopen` of a file in memory", load("memory")),
+            ],
+        )?,
+        base: None,
+        plot: Plot::Bars,
+    })
+}
+
+/// Starts `host` and a tracer, gives `host` this command to load a library, and has it fire until the
+/// tracer prints an event. Returns the milliseconds.
+fn time_to_library(host: &Path, command: &str) -> Result<f64, String> {
+    /// After this time, a tracer follows its target.
+    const START: Duration = Duration::from_millis(700);
+    let start = |command: &mut Command| {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        piped.spawn().map(Process).map_err(|e| e.to_string())
+    };
+    let mut host = start(&mut pinned(TARGET_CPU, host))?;
+    let mut tracer = pinned(OTHER_CPU, our_tool("usdt-attach"));
+    let mut tracer = start(tracer.args(["trace", "plug:hit", "-p", &host.pid().to_string()]))?;
+    let events = BufReader::new(tracer.0.stdout.take().ok_or("no output")?);
+    let (sender, first_event) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut lines = events.lines().map_while(Result::ok);
+        let first = lines.find(|line| line.contains("hit")).map(|_| Instant::now());
+        if let Some(at) = first {
+            // Fails if nobody waits for it any more.
+            let _ = sender.send(at);
+        }
+        lines.for_each(drop);
+    });
+    std::thread::sleep(START);
+    let mut input = host.0.stdin.take().ok_or("no input")?;
+    let mut answers = BufReader::new(host.0.stdout.take().ok_or("no output")?).lines();
+    let mut tell = |command: &str| -> Result<(), String> {
+        writeln!(input, "{command}").map_err(|e| e.to_string())?;
+        let answer = answers.next().ok_or("the program has ended")?.map_err(|e| e.to_string())?;
+        (answer == "done").then_some(()).ok_or(answer)
+    };
+    let begin = Instant::now();
+    tell(command)?;
+    let elapsed = loop {
+        tell("fire 1")?;
+        match first_event.recv_timeout(Duration::from_micros(200)) {
+            Ok(at) => break at.duration_since(begin),
+            Err(RecvTimeoutError::Timeout) if begin.elapsed() < Duration::from_secs(10) => {}
+            Err(error) => return Err(format!("no event of the library: {error}")),
+        }
+    };
+    tracer.interrupt();
+    let _ = reader.join();
+    Ok(elapsed.as_secs_f64() * 1e3)
 }
 
 /// Builds a program with `sites` sites of one probe. It exits at once, or runs until it is killed
