@@ -4,12 +4,9 @@
 //! The file has about five megabytes, of which a few names and one struct are needed. It is read in
 //! pieces of 64 KiB, and nothing is kept.
 
-use std::fs::File;
+use super::kernel_types::KernelTypes;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-/// BTF of the running kernel (since Linux 5.4, with `CONFIG_DEBUG_INFO_BTF`).
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 /// Bytes that are read at once.
 const PIECE: usize = 64 << 10;
@@ -25,15 +22,15 @@ const FUNC: u32 = 12;
 /// Returns the byte offsets of fields in a struct of the running kernel; `None` if the kernel has
 /// no BTF or a field is missing.
 pub(super) fn field_offsets<const N: usize>(structure: &str, names: [&str; N]) -> Option<[u32; N]> {
-    let file = File::open(VMLINUX).ok()?;
-    find(&|at, to| file.read_at(to, at), structure, names)
+    let kernel = KernelTypes::open().ok()?;
+    find(&|at, to| kernel.read_at(at, to), structure, names)
 }
 
 /// Returns the type ids of functions of the running kernel, by which programs call them; `None` if
 /// the kernel has no BTF or a function is missing.
 pub(super) fn function_ids<const N: usize>(names: [&str; N]) -> Option<[u32; N]> {
-    let file = File::open(VMLINUX).ok()?;
-    find_functions(&|at, to| file.read_at(to, at), names)
+    let kernel = KernelTypes::open().ok()?;
+    find_functions(&|at, to| kernel.read_at(at, to), names)
 }
 
 /// A function that reads at an offset, possibly less than requested.
@@ -337,7 +334,7 @@ mod tests {
 
     #[test]
     fn finds_fields_of_task_struct_in_this_kernel() {
-        if !std::path::Path::new(VMLINUX).exists() {
+        if KernelTypes::open().is_err() {
             return;
         }
         assert_eq!(field_offsets("list_head", ["prev", "next"]), Some([8, 0]));

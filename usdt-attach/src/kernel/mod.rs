@@ -14,6 +14,7 @@ mod exec_events;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod hit_cost;
+mod kernel_types;
 mod linker_events;
 mod links;
 mod load;
