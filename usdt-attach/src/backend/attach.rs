@@ -169,6 +169,10 @@ impl Attachment for KernelAttachment {
         self.buffer.as_ref().map_or(0, |buffer| buffer.out_of_order())
     }
 
+    fn read_up_to(&self) -> u64 {
+        self.buffer.as_ref().map_or(u64::MAX, |buffer| buffer.read_up_to())
+    }
+
     fn counts(&self) -> Result<Vec<Counts>> {
         self.maps.counts()
     }

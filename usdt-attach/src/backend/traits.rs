@@ -64,6 +64,11 @@ pub trait Attachment: fmt::Debug + Send {
     fn out_of_order(&self) -> u64 {
         0
     }
+    /// The time up to which all records have been read once [`Attachment::advance`] has returned
+    /// false, in nanoseconds of CLOCK_MONOTONIC; `u64::MAX` if no published record is held back.
+    fn read_up_to(&self) -> u64 {
+        u64::MAX
+    }
     /// Hit counts of each site so far, indexed by cookie.
     ///
     /// # Errors

@@ -240,8 +240,7 @@ impl Session {
 
     pub(crate) fn begin_batch(&mut self) -> Result<()> {
         self.check_owner()?;
-        self.receiver.decoder.clock_offset =
-            clock::steady_offset(self.receiver.decoder.clock_offset);
+        self.receiver.decoder.clock_offset = clock::realtime_offset();
         self.attachment.release();
         self.batch_left = MAX_BATCH;
         Ok(())
@@ -249,8 +248,7 @@ impl Session {
 
     /// Begins a batch with the event that the session has moved to, which the caller has not read.
     pub(crate) fn continue_batch(&mut self) {
-        self.receiver.decoder.clock_offset =
-            clock::steady_offset(self.receiver.decoder.clock_offset);
+        self.receiver.decoder.clock_offset = clock::realtime_offset();
         self.batch_left = MAX_BATCH;
     }
 
@@ -272,6 +270,11 @@ impl Session {
         }
         self.attachment.release();
         Ok(false)
+    }
+
+    /// The time up to which all records have been read once [`Session::advance`] has returned false.
+    pub(crate) fn read_up_to(&self) -> u64 {
+        self.attachment.read_up_to()
     }
 
     /// The event that [`Session::advance`] moved to.

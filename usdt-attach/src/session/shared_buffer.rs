@@ -77,7 +77,7 @@ impl SharedBuffer {
     ) -> Result<bool> {
         let began = clock::monotonic_nanoseconds();
         // One for all sessions, or their events would not be in order.
-        self.clock_offset = clock::steady_offset(self.clock_offset);
+        self.clock_offset = clock::realtime_offset();
         let (mut by_number, mut detached) = (HashMap::new(), HashMap::new());
         for session in sessions {
             let Some(number) = session.shared_number else { continue };

@@ -117,12 +117,6 @@ impl CpuRingsReader {
         current.map_or(0, |ring| ring.session)
     }
 
-    /// Returns the time up to which all records have been read, in nanoseconds of CLOCK_MONOTONIC, once
-    /// `advance` has returned false.
-    pub(super) fn read_up_to(&self) -> u64 {
-        self.merger.horizon
-    }
-
     /// Sets whether programs can still write. If not, the reader waits for no record.
     pub(super) fn set_has_writers(&mut self, has_writers: bool) {
         self.merger.has_writers = has_writers;
@@ -260,6 +254,10 @@ impl RecordReader for CpuRingsReader {
 
     fn out_of_order(&self) -> u64 {
         self.merger.out_of_order
+    }
+
+    fn read_up_to(&self) -> u64 {
+        self.merger.horizon
     }
 }
 

@@ -21,4 +21,9 @@ pub(crate) trait RecordReader: Send + Debug {
     fn out_of_order(&self) -> u64 {
         0
     }
+    /// The time up to which all records have been read once [`RecordReader::advance`] has returned
+    /// false, in nanoseconds of CLOCK_MONOTONIC; `u64::MAX` if no published record is held back.
+    fn read_up_to(&self) -> u64 {
+        u64::MAX
+    }
 }

@@ -1,6 +1,6 @@
 //! Batches: the events of all sessions in the order of their times.
 
-use super::EventLoop;
+use super::{EventLoop, State};
 use crate::error::Result;
 use crate::event::Event;
 use crate::own_probes;
@@ -41,6 +41,10 @@ impl EventLoop {
                         // Its next events come with the next batch, before later ones of others.
                         self.may_have_more = true;
                         self.batch_end = self.batch_end.min(self.last_time);
+                    } else if self.state != State::Draining {
+                        // A record that is being written holds later ones of its session back, which
+                        // must not come after later ones of others.
+                        self.batch_end = self.batch_end.min(session.read_up_to());
                     }
                     Head::End
                 };

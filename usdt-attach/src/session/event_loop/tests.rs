@@ -1,7 +1,9 @@
 //! Tests of the event loop with back ends that never wait.
 
 use super::*;
+use crate::backend::simulated::{Hit, Simulated};
 use crate::backend::{AttachPlan, Attachment, ProgramStats, Share};
+use crate::discover::sample;
 use crate::kernel::{Counts, Link, Mechanism};
 use crate::plan::{Options, Plan, TableEntry};
 use std::process::Command;
@@ -17,6 +19,8 @@ struct EndlessBackend(Arc<EndlessState>);
 struct EndlessState {
     records_read: AtomicU64,
     is_detached: AtomicBool,
+    /// 0 for no bound.
+    read_up_to: AtomicU64,
 }
 
 impl AttachPlan for EndlessBackend {
@@ -44,6 +48,10 @@ impl Attachment for EndlessBackend {
     }
 
     fn release(&mut self) {}
+
+    fn read_up_to(&self) -> u64 {
+        self.0.read_up_to.load(Relaxed).checked_sub(1).map_or(u64::MAX, |bound| bound + 1)
+    }
 
     fn counts(&self) -> Result<Vec<Counts>> {
         Ok(Vec::new())
@@ -143,6 +151,28 @@ fn returns_buffered_events_after_detaching() {
     event_loop.detach();
     assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
     assert!(!read_batch(&mut event_loop, Duration::from_secs(3600)));
+}
+
+/// A session holds records back while an earlier one is being written. Later events of other sessions
+/// wait for them.
+#[test]
+fn waits_for_records_that_another_session_holds_back() {
+    let (simulated, holding) = (Simulated::default(), EndlessBackend::default());
+    let selected = [sample::selected(sample::probe(""))];
+    let (plan, _) = Plan::new(&selected, &Options::default()).unwrap();
+    let session = Session::start(plan, &simulated).unwrap();
+    for time_ns in [40, 60, 80] {
+        simulated.hit(&Hit { time_ns, ..Hit::default() });
+    }
+    holding.0.is_detached.store(true, Relaxed);
+    let other = Session::start(Plan::default(), &holding).unwrap();
+    let mut event_loop = EventLoop::new(vec![session, other]).unwrap();
+    let mut count = |read_up_to: u64| {
+        holding.0.read_up_to.store(read_up_to, Relaxed);
+        let mut batch = event_loop.poll(Duration::ZERO).unwrap().unwrap();
+        std::iter::from_fn(|| batch.next().unwrap().map(|_| ())).count()
+    };
+    assert_eq!([50, 59, 60, 0].map(&mut count), [1, 0, 1, 1]);
 }
 
 #[test]
