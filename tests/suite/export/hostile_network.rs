@@ -12,6 +12,9 @@ const SIGTERM: i32 = 15;
 /// The limit of resident memory in KiB, without pages of the executable. Those of a release build
 /// are at most 8 MiB, so that it stays within 64 MiB.
 const MAX_MEMORY: u64 = 56 << 10;
+/// A client that could delay others would do so until the endpoint gives up on it, after 10 s. A busy
+/// machine takes less. `cargo xtask soak hostile` measures the times.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// An exporter under attack, and the target that it traces.
 struct Victim {
@@ -45,10 +48,13 @@ impl Victim {
     /// Scrapes once and checks the time.
     fn scrape(&self) -> String {
         let start = Instant::now();
-        let page = get(self.port, "/metrics");
+        // With all connections taken, the endpoint closes one that has not sent its request. On a busy
+        // machine it can be this one, and a scraper comes again.
+        let mut pages = (0..3).map(|_| get(self.port, "/metrics"));
+        let page = pages.find(|page| !page.is_empty()).unwrap_or_default();
         let time = start.elapsed();
         assert!(page.contains("operations_total"), "no metrics after {time:?}: {page}");
-        assert!(time < Duration::from_secs(1), "a scrape takes {time:?}");
+        assert!(time < PROMPT, "a scrape takes {time:?}");
         page
     }
 
@@ -89,7 +95,7 @@ impl Victim {
         let (status, _, errors) = self.exporter.finish();
         let time = start.elapsed();
         assert!(status.success(), "{status}: {errors}");
-        assert!(time < Duration::from_secs(2), "SIGTERM takes {time:?}: {errors}");
+        assert!(time < PROMPT, "SIGTERM takes {time:?}: {errors}");
         assert!(!errors.contains("panicked"), "{errors}");
         assert!(peak <= MAX_MEMORY, "{peak} KiB: {errors}");
         eprintln!("peak {peak} KiB, SIGTERM {time:?}");
