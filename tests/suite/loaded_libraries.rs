@@ -191,8 +191,9 @@ fn attaches_to_a_loaded_library() {
             host.tell(&format!("load {another}"));
             wait_for("the other library", || tracer.is_attached_to(&another));
             host.tell("fire 30");
+            // The host runs until the tracer has named the library.
+            let (status, out, errors) = tracer.interrupt();
             drop(host);
-            let (status, out, errors) = tracer.finish();
             assert!(status.success(), "{errors}");
             let (rows, _) = events_and_summary(&out);
             assert_eq!(row(&rows, "plug", "hit"), 70, "{how} with {backend}: {errors}");
