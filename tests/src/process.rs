@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// The names of the files of a BPF link, by kernel.
+const BPF_LINK: &[&str] = &["bpf_link", "bpf-link"];
+const PERF_EVENT: &[&str] = &["[perf_event]"];
+
 /// A child process that is killed when its test ends, even if the test panics.
 pub struct Process(pub Child);
 
@@ -33,13 +37,13 @@ impl Process {
     /// Returns the number of BPF links and perf events that the process holds. Creating them is the
     /// last step of attaching.
     pub fn link_count(&self) -> usize {
-        self.descriptors(&["bpf_link", "bpf-link", "[perf_event]"])
+        self.bpf_link_count() + self.descriptors(PERF_EVENT).len()
     }
 
     /// Returns the number of BPF links only: a perf event increments the semaphore before a program
     /// is attached to it.
     pub fn bpf_link_count(&self) -> usize {
-        self.descriptors(&["bpf_link", "bpf-link"])
+        self.descriptors(BPF_LINK).len()
     }
 
     /// Waits until the process, a tracer with several sessions, is attached to probes and has made no
@@ -57,7 +61,7 @@ impl Process {
     /// link of uprobes in a file that is not a dynamic linker, and one that reports `exec`. Links that
     /// report libraries and children are not among them.
     pub fn is_attached(&self) -> bool {
-        let (mut has_probes, mut reports_exec) = (self.descriptors(&["[perf_event]"]) > 0, false);
+        let (mut has_probes, mut reports_exec) = (!self.descriptors(PERF_EVENT).is_empty(), false);
         for info in self.bpf_links() {
             // Links to the linker and, for the cost of a hit, to the tracer itself are others.
             let is_own = info.contains(&format!("pid:\t{}\n", self.pid()));
@@ -79,23 +83,19 @@ impl Process {
 
     /// What the kernel tells of each BPF link.
     fn bpf_links(&self) -> Vec<String> {
-        let folder = format!("/proc/{}", self.pid());
-        let entries = std::fs::read_dir(format!("{folder}/fd")).into_iter().flatten().flatten();
-        let links = entries.filter(|entry| {
-            let target = std::fs::read_link(entry.path()).unwrap_or_default();
-            ["bpf_link", "bpf-link"].iter().any(|name| target.to_string_lossy().contains(name))
-        });
-        let info =
-            |entry: std::fs::DirEntry| format!("{folder}/fdinfo/{}", entry.file_name().display());
-        links.map(|link| std::fs::read_to_string(info(link)).unwrap_or_default()).collect()
+        let info = |number| format!("/proc/{}/fdinfo/{number}", self.pid());
+        let links = self.descriptors(BPF_LINK).into_iter();
+        links.map(|number| std::fs::read_to_string(info(number)).unwrap_or_default()).collect()
     }
 
-    fn descriptors(&self, names: &[&str]) -> usize {
+    /// Returns the numbers of descriptors of files with these names.
+    fn descriptors(&self, names: &[&str]) -> Vec<String> {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
-        let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-        targets
-            .filter(|target| names.iter().any(|name| target.to_string_lossy().contains(name)))
-            .count()
+        let found = entries.flatten().filter(|entry| {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            names.iter().any(|name| target.to_string_lossy().contains(name))
+        });
+        found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// Waits until the process exits, and returns its status, standard output and standard error.

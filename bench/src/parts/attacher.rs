@@ -28,17 +28,17 @@ pub(crate) fn start_target(fire: &Path) -> Result<Process, String> {
     Ok(target)
 }
 
+/// Starts a command with piped standard input and output.
+fn start_with_pipes(command: &mut Command) -> Result<Process, String> {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    piped.spawn().map(Process).map_err(|e| e.to_string())
+}
+
 /// Runs a tracer until it prints a line that contains `mark`. Returns the milliseconds, and its peak
 /// resident memory at that time in MiB.
 pub(crate) fn time_to_event(tracer: &mut Command, mark: &str) -> Result<(f64, f64), String> {
     let begin = Instant::now();
-    let mut tracer = tracer
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map(Process)
-        .map_err(|e| e.to_string())?;
+    let mut tracer = start_with_pipes(tracer)?;
     let mut out = BufReader::new(tracer.0.stdout.take().ok_or("no output")?);
     let mut line = String::new();
     loop {
@@ -148,13 +148,10 @@ fn library() -> Result<Table, String> {
 fn time_to_library(host: &Path, command: &str) -> Result<f64, String> {
     /// After this time, a tracer follows its target.
     const START: Duration = Duration::from_millis(700);
-    let start = |command: &mut Command| {
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        piped.spawn().map(Process).map_err(|e| e.to_string())
-    };
-    let mut host = start(&mut pinned(TARGET_CPU, host))?;
+    let mut host = start_with_pipes(&mut pinned(TARGET_CPU, host))?;
     let mut tracer = pinned(OTHER_CPU, our_tool("usdt-attach"));
-    let mut tracer = start(tracer.args(["trace", "plug:hit", "-p", &host.pid().to_string()]))?;
+    let pid = host.pid().to_string();
+    let mut tracer = start_with_pipes(tracer.args(["trace", "plug:hit", "-p", &pid]))?;
     let events = BufReader::new(tracer.0.stdout.take().ok_or("no output")?);
     let (sender, first_event) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
