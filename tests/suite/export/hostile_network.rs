@@ -48,8 +48,8 @@ impl Victim {
     /// Scrapes once and checks the time.
     fn scrape(&self) -> String {
         let start = Instant::now();
-        // With all connections taken, the endpoint closes one that has not sent its request. On a busy
-        // machine it can be this one, and a scraper comes again.
+        // While all connections have just sent a request, the endpoint admits no other one. A scraper
+        // comes again.
         let mut pages = (0..3).map(|_| get(self.port, "/metrics"));
         let page = pages.find(|page| !page.is_empty()).unwrap_or_default();
         let time = start.elapsed();

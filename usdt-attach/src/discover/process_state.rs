@@ -186,7 +186,7 @@ fn is_denied(error: &io::Error) -> bool {
 }
 
 /// Returns true if the kernel knows the process, whether or not `/proc` shows it.
-fn exists(pid: u32) -> bool {
+pub(crate) fn exists(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
 }

@@ -5,6 +5,8 @@
 //! pieces of 64 KiB, and nothing is kept.
 
 use super::kernel_types::KernelTypes;
+#[cfg(any(test, fuzzing))]
+use super::kernel_types::read_bytes_at;
 use std::ops::Range;
 
 const MAGIC: u16 = 0xeb9f;
@@ -246,12 +248,7 @@ fn members_of(read: &Read<'_>, this: &Type) -> Option<Vec<u8>> {
 /// Looks up names in a file.
 #[cfg(fuzzing)]
 pub(super) fn look_up(file: &[u8]) {
-    let read = |at: u64, to: &mut [u8]| {
-        let rest = usize::try_from(at).ok().and_then(|at| file.get(at..)).unwrap_or_default();
-        let size = rest.len().min(to.len());
-        to[..size].copy_from_slice(&rest[..size]);
-        Ok(size)
-    };
+    let read = |at: u64, to: &mut [u8]| read_bytes_at(file, at, to);
     find(&read, "a", ["b", "c"]);
     find_functions(&read, ["a", "b"]);
 }
@@ -294,11 +291,9 @@ mod tests {
 
     fn in_bytes(bytes: &[u8], structure: &str, name: &str) -> Option<u32> {
         let read = |at: u64, to: &mut [u8]| {
-            let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
             // read(2) may return less than requested.
-            let size = rest.len().min(to.len()).min(7);
-            to[..size].copy_from_slice(&rest[..size]);
-            Ok(size)
+            let size = to.len().min(7);
+            read_bytes_at(bytes, at, &mut to[..size])
         };
         find(&read, structure, [name]).map(|[offset]| offset)
     }

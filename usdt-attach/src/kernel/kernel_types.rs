@@ -7,7 +7,7 @@
 
 use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 
 /// The file, since Linux 5.4 with `CONFIG_DEBUG_INFO_BTF`.
@@ -29,13 +29,14 @@ impl KernelTypes {
     /// Reads at an offset, possibly less than requested.
     pub(super) fn read_at(&self, at: u64, to: &mut [u8]) -> io::Result<usize> {
         let Some(mapping) = &self.mapping else { return self.file.read_at(to, at) };
-        let rest = usize::try_from(at).ok().and_then(|at| mapping.get(at..));
-        let size = rest.map_or(0, |rest| rest.len().min(to.len()));
-        if let (Some(from), Some(to)) = (rest.and_then(|r| r.get(..size)), to.get_mut(..size)) {
-            to.copy_from_slice(from);
-        }
-        Ok(size)
+        read_bytes_at(mapping, at, to)
     }
+}
+
+/// Reads from memory like [`KernelTypes::read_at`].
+pub(super) fn read_bytes_at(bytes: &[u8], at: u64, to: &mut [u8]) -> io::Result<usize> {
+    let mut rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    rest.read(to)
 }
 
 /// Returns `None` if the kernel does not permit it.

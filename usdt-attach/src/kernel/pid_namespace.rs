@@ -78,9 +78,7 @@ pub(super) fn initial_id() -> Option<u32> {
     }
     let mut asm = Assembler::default();
     asm.call(helper::GET_CURRENT_PID_TGID);
-    let code = finish(asm, |asm| asm.shr(R0, 32)).ok()?;
-    let program = load_tracepoint(&code).ok()?;
-    run_tracepoint_program(program.as_fd()).ok()
+    run_here(asm, |asm| asm.shr(R0, 32))
 }
 
 /// Returns the namespace without [`PidNamespace::nested`]; `None` for the initial one, and if `/proc`
@@ -142,11 +140,15 @@ fn own_level(thread_pid: i32, pid_level: i32) -> Option<i32> {
     read_kernel(&mut asm, -8, 8, R0, thread_pid);
     asm.load(Width::Dw, R7, R10, -8);
     read_kernel(&mut asm, -8, 4, R7, pid_level);
-    let code = finish(asm, |asm| asm.load(Width::W, R0, R10, -8)).ok()?;
-    let program = load_tracepoint(&code).ok()?;
-    let level = run_tracepoint_program(program.as_fd()).ok()?;
+    let level = run_here(asm, |asm| asm.load(Width::W, R0, R10, -8))?;
     // The kernel's limit is 32 (`MAX_PID_NS_LEVEL`).
     i32::try_from(level).ok().filter(|level| (1..=32).contains(level))
+}
+
+/// Runs a program in the context of this thread. Returns the result that `last` loads.
+fn run_here(asm: Assembler, last: impl FnOnce(&mut Assembler)) -> Option<u32> {
+    let program = load_tracepoint(&finish(asm, last).ok()?).ok()?;
+    run_tracepoint_program(program.as_fd()).ok()
 }
 
 /// Ends a program with the result that `last` loads.

@@ -40,6 +40,12 @@ pub struct Attacher {
 }
 
 impl Attacher {
+    #[cfg(test)]
+    pub(super) fn of_every_probe(backend: Arc<dyn Backend>) -> Attacher {
+        let options = Options::default();
+        Attacher { globs: Vec::new(), schema: None, options, backend, stops_command: false }
+    }
+
     /// Attaches to all of the objects, which have selected probes, or to none.
     fn attach(
         &self,
@@ -431,13 +437,8 @@ mod tests {
     fn keeps_the_session_of_a_process_that_has_ended_meanwhile() {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = ProcessHandle::open(child.id()).unwrap();
-        let mut attacher = Attacher {
-            globs: Vec::new(),
-            schema: None,
-            options: Options::default(),
-            backend: Arc::new(Ending(Simulated::default(), Mutex::new(child))),
-            stops_command: false,
-        };
+        let mut attacher =
+            Attacher::of_every_probe(Arc::new(Ending(Simulated::default(), Mutex::new(child))));
         let Selected { object, probe, pids } = sample::selected(sample::probe(""));
         let objects = [ScannedObject { object, probes: vec![probe], warnings: Vec::new(), pids }];
         let limits = Limits { remaining: None, buffer: 1 << 20 };

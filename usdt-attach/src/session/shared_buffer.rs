@@ -20,8 +20,6 @@ pub struct SharedBuffer {
     last_number: u32,
     /// When each session was first seen to have detached, by number.
     detached_at: HashMap<u32, u64>,
-    /// Nanoseconds to add to the kernel's monotonic time to get `CLOCK_REALTIME`.
-    clock_offset: i64,
     /// Up to this time, all events have been read; 0 if that is not known.
     read_up_to: u64,
 }
@@ -45,7 +43,6 @@ impl SharedBuffer {
             rings,
             last_number: 0,
             detached_at: HashMap::new(),
-            clock_offset: 0,
             read_up_to: 0,
         }))
     }
@@ -77,12 +74,12 @@ impl SharedBuffer {
     ) -> Result<bool> {
         let began = clock::monotonic_nanoseconds();
         // One for all sessions, or their events would not be in order.
-        self.clock_offset = clock::realtime_offset();
+        let clock_offset = clock::realtime_offset();
         let (mut by_number, mut detached) = (HashMap::new(), HashMap::new());
         for session in sessions {
             let Some(number) = session.shared_number else { continue };
             session.check_owner()?;
-            session.receiver.decoder.clock_offset = self.clock_offset;
+            session.receiver.decoder.clock_offset = clock_offset;
             if session.has_detached() {
                 let known = self.detached_at.get(&number).copied();
                 detached.insert(number, known.unwrap_or(began));

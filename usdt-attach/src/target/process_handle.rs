@@ -5,7 +5,7 @@ use crate::discover::{no_process, process_state};
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -106,8 +106,7 @@ impl ProcessHandle {
     /// If this is false afterwards, what was done by id has reached this process or none: ids come
     /// round again only after all others were used.
     pub(crate) fn has_lost_id(&self) -> bool {
-        let raw = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        !self.owns_id() && raw.is_some_and(|raw| test_kill_process(raw) != Err(Errno::SRCH))
+        !self.owns_id() && process_state::exists(self.pid)
     }
 
     /// The id as `/proc` shows it: -1 if another process can have it, and 0 if the process is not

@@ -50,7 +50,10 @@ impl Attachment for EndlessBackend {
     fn release(&mut self) {}
 
     fn read_up_to(&self) -> u64 {
-        self.0.read_up_to.load(Relaxed).checked_sub(1).map_or(u64::MAX, |bound| bound + 1)
+        match self.0.read_up_to.load(Relaxed) {
+            0 => u64::MAX,
+            bound => bound,
+        }
     }
 
     fn counts(&self) -> Result<Vec<Counts>> {
@@ -130,13 +133,7 @@ fn reads_the_events_of_a_process_that_has_already_ended() {
     let session = Session::start(Plan::default(), &backend).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let attacher = Attacher {
-        globs: Vec::new(),
-        schema: None,
-        options: Options::default(),
-        backend: Arc::new(backend.clone()),
-        stops_command: false,
-    };
+    let attacher = Attacher::of_every_probe(Arc::new(backend.clone()));
     let target = Target::Processes(processes.to_vec());
     let mut event_loop =
         EventLoop::for_target(Some(session), &target, &[], Some(&processes), attacher).unwrap();
